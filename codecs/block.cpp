@@ -1,0 +1,556 @@
+#include "block.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "choose.hpp"
+#include "exact.hpp"
+#include "lattice.hpp"
+
+namespace sciflow {
+
+namespace {
+
+enum Flag : uint8_t {
+    HAS_EXACT = 1,
+    HAS_SIGNS = 2,
+    WIDE = 4,         // 64-bit integers
+    MAGNITUDES = 8,   // the integers are magnitudes, not multiples of a step
+    PLAIN_STEP = 16,  // origin 0, step twice the bound
+};
+
+constexpr size_t SAMPLE = 1024;
+constexpr double CODE_SPAN = 0x1p28;   // values further from the block's middle than this many steps are exact
+constexpr int64_t NARROW = int64_t{1} << 30;
+
+template <class T>
+constexpr T huge() { return sizeof(T) == 4 ? T(0x1p120) : T(0x1p1000); }
+
+template <class T>
+constexpr int64_t largest_lattice() { return sizeof(T) == 4 ? int64_t{1} << 22 : int64_t{1} << 30; }
+
+template <class T>
+bool is_constant(const T* in, size_t n) {
+    const auto first = std::bit_cast<BitsOf<T>>(in[0]);
+    for (size_t i = 1; i < n; ++i)
+        if (std::bit_cast<BitsOf<T>>(in[i]) != first) return false;
+    return true;
+}
+
+// Marks what must come back bit for bit: not finite, negative zero, too large to predict with, or listed.
+template <class T>
+size_t mark_exact(const T* in, size_t n, std::span<const uint64_t> preserve, uint8_t* exact) {
+    constexpr BitsOf<T> negative_zero = BitsOf<T>(1) << (8 * sizeof(T) - 1);
+    size_t count = 0;
+    for (size_t i = 0; i < n; ++i) {
+        const bool usual = std::fabs(in[i]) <= huge<T>() && std::bit_cast<BitsOf<T>>(in[i]) != negative_zero;
+        exact[i] = usual ? 0 : 1;
+        count += !usual;
+    }
+    for (uint64_t listed : preserve) {
+        const auto bits = static_cast<BitsOf<T>>(listed);
+        for (size_t i = 0; i < n; ++i) {
+            const bool hit = std::bit_cast<BitsOf<T>>(in[i]) == bits && !exact[i];
+            exact[i] |= hit ? 1 : 0;
+            count += hit;
+        }
+    }
+    return count;
+}
+
+template <class T>
+std::vector<T> draw_sample(const T* in, const uint8_t* exact, size_t n) {
+    std::vector<T> s;
+    const size_t every = std::max<size_t>(1, n / SAMPLE);
+    for (size_t i = every / 2; i < n; i += every)
+        if (!exact[i]) s.push_back(in[i]);
+    if (s.empty())
+        for (size_t i = 0; i < n && s.size() < SAMPLE; ++i)
+            if (!exact[i]) s.push_back(in[i]);
+    return s;
+}
+
+// Values too far from the rest to be told by a code, an undeclared fill value say, are exact too.
+template <class T>
+size_t mark_outliers(const T* in, size_t n, std::vector<T> sample, double step, uint8_t* exact) {
+    std::nth_element(sample.begin(), sample.begin() + static_cast<ptrdiff_t>(sample.size() / 2), sample.end());
+    const double middle = sample[sample.size() / 2];
+    const T low = static_cast<T>(middle - step * CODE_SPAN), high = static_cast<T>(middle + step * CODE_SPAN);
+    size_t count = 0;
+    for (size_t i = 0; i < n; ++i) {
+        const bool out = (in[i] < low || in[i] > high) && !exact[i];
+        exact[i] |= out ? 1 : 0;
+        count += out;
+    }
+    return count;
+}
+
+template <class T>
+class Encoder {
+  public:
+    Encoder(const T* in, const Dims& dims, const Header& header, const EncodeOptions& options, BlockScratch<T>& scratch,
+            Bytes& out)
+        : in_(in), dims_(dims), n_(dims.size()), header_(header), options_(options), s_(scratch), out_(out), writer_(out) {}
+
+    void run() {
+        if (is_constant(in_, n_)) {
+            writer_.u8(static_cast<uint8_t>(Mode::constant));
+            writer_.raw(in_[0]);
+            return;
+        }
+        grow(s_.exact);
+        exact_count_ = mark_exact(in_, n_, options_.preserve, s_.exact.data());
+        const size_t start = out_.size();
+        if (exact_count_ == n_) {
+            lorenzo_of(LinearMap{0, 1}, 0);
+        } else if (header_.pointwise() || options_.bound == 0) {
+            magnitudes();
+        } else {
+            bounded();
+        }
+        if (out_.size() - start > n_ * sizeof(T)) {
+            out_.resize(start);
+            writer_.u8(static_cast<uint8_t>(Mode::raw));
+            writer_.bytes(View(reinterpret_cast<const uint8_t*>(in_), n_ * sizeof(T)));
+        }
+    }
+
+  private:
+    template <class V>
+    void grow(std::vector<V>& v) const {
+        if (v.size() < n_ + 64) v.resize(n_ + 64);
+    }
+
+    void bounded() {
+        const std::vector<T> sample = draw_sample(in_, s_.exact.data(), n_);
+        exact_count_ += mark_outliers(in_, n_, sample, 2 * options_.bound, s_.exact.data());
+        const T* values = with_holes();
+        const Choice c = choose(values, dims_, sample, options_, s_);
+        if (c.mode == Mode::multilevel) multilevel_of(values, c);
+        else if (c.mode == Mode::lattice) lattice_of(c);
+        else lorenzo_of(c.map, c.mask);
+    }
+
+    const T* with_holes() {
+        if (exact_count_ == 0) return in_;
+        grow(s_.work);
+        for (size_t i = 0; i < n_; ++i) s_.work[i] = s_.exact[i] ? std::numeric_limits<T>::quiet_NaN() : in_[i];
+        return s_.work.data();
+    }
+
+    void multilevel_of(const T* values, const Choice& c) {
+        grow(s_.codes);
+        MultilevelPlan plan;
+        plan.mask = c.mask;
+        plan.step = c.step;
+        plan.start = static_cast<double>(first_regular());
+        s_.failed.clear();
+        multilevel_encode(values, dims_, options_.bound, plan, s_.codes.data(), s_.failed, s_.multilevel);
+        for (uint32_t i : s_.failed) s_.exact[i] = 1;
+        exact_count_ += s_.failed.size();
+        head(Mode::multilevel, 0);
+        write_plan(dims_, plan, out_);
+        encode_grids<int32_t>(multilevel_grids(dims_, plan.mask), s_.codes.data(), s_.entropy, out_);
+    }
+
+    // Integers of every value into s_.wide; where one misses the bound, the value is exact. Holes repeat the last.
+    void to_integers(const LinearMap& map) {
+        grow(s_.wide);
+        int64_t held = 0;
+        for (size_t i = 0; i < n_; ++i)
+            if (!s_.exact[i] && map.forward(in_[i], held)) break;
+        for (size_t i = 0; i < n_; ++i) {
+            int64_t q = held;
+            if (!s_.exact[i] && !(map.forward(in_[i], q) && keeps(map, in_[i], q))) {
+                s_.exact[i] = 1;
+                ++exact_count_;
+                q = held;
+            }
+            s_.wide[i] = held = q;
+        }
+    }
+
+    bool keeps(const LinearMap& map, T x, int64_t q) const {
+        const T back = map.inverse<T>(q);
+        if (!(error(x, back) <= options_.bound)) return false;
+        int64_t again = 0;
+        return !options_.lattice_only || (map.forward(back, again) && again == q);
+    }
+
+    // |x - y|, rounded up where it is rounded.
+    static double error(T x, T y) {
+        const double d = std::fabs(static_cast<double>(x) - static_cast<double>(y));
+        if constexpr (sizeof(T) == 4) return d;
+        return std::nextafter(d, std::numeric_limits<double>::infinity());
+    }
+
+    // Largest distance from the first integer.
+    int64_t span() const {
+        int64_t least = s_.wide[0], most = s_.wide[0];
+        for (size_t i = 0; i < n_; ++i) {
+            least = std::min(least, s_.wide[i]);
+            most = std::max(most, s_.wide[i]);
+        }
+        return std::max(most - s_.wide[0], s_.wide[0] - least);
+    }
+
+    void lattice_of(const Choice& c) {
+        to_integers(c.map);
+        if (span() >= largest_lattice<T>()) return lorenzo_from_integers(c.map, choose_lorenzo(s_.wide.data(), dims_));
+        grow(s_.work);
+        grow(s_.codes);
+        const int64_t base = s_.wide[0];
+        for (size_t i = 0; i < n_; ++i)
+            s_.work[i] = s_.exact[i] ? std::numeric_limits<T>::quiet_NaN() : static_cast<T>(s_.wide[i] - base);
+        MultilevelPlan plan;
+        plan.mask = c.mask;
+        plan.lattice = true;
+        s_.failed.clear();
+        multilevel_encode(s_.work.data(), dims_, 0.5, plan, s_.codes.data(), s_.failed, s_.multilevel);
+        head(Mode::lattice, plain(c.map) ? PLAIN_STEP : 0);
+        write_map(c.map);
+        writer_.zigzag(base);
+        write_plan(dims_, plan, out_);
+        encode_grids<int32_t>(multilevel_grids(dims_, plan.mask), s_.codes.data(), s_.entropy, out_);
+    }
+
+    void lorenzo_of(const LinearMap& map, unsigned mask) {
+        to_integers(map);
+        lorenzo_from_integers(map, mask);
+    }
+
+    void lorenzo_from_integers(const LinearMap& map, unsigned mask) {
+        const bool wide = span() >= NARROW;
+        head(Mode::lorenzo, static_cast<uint8_t>((wide ? WIDE : 0) | (plain(map) ? PLAIN_STEP : 0)));
+        write_map(map);
+        differences(mask, wide);
+    }
+
+    void differences(unsigned mask, bool wide) {
+        const int64_t base = s_.wide[0];
+        writer_.zigzag(base);
+        writer_.u8(static_cast<uint8_t>(mask));
+        GridSpec grid;
+        grid.dims = dims_;
+        if (wide) {
+            for (size_t i = 0; i < n_; ++i)
+                s_.wide[i] = static_cast<int64_t>(static_cast<uint64_t>(s_.wide[i]) - static_cast<uint64_t>(base));
+            lorenzo<int64_t>(kernels()).forward(s_.wide.data(), dims_, mask);
+            encode_grids<int64_t>({grid}, s_.wide.data(), s_.entropy, out_);
+            return;
+        }
+        grow(s_.codes);
+        for (size_t i = 0; i < n_; ++i) s_.codes[i] = static_cast<int32_t>(s_.wide[i] - base);
+        lorenzo<int32_t>(kernels()).forward(s_.codes.data(), dims_, mask);
+        encode_grids<int32_t>({grid}, s_.codes.data(), s_.entropy, out_);
+    }
+
+    // Bounds relative to each value, and no loss at all: signs apart, magnitudes through their bit patterns.
+    void magnitudes() {
+        const MagnitudeMap map = MagnitudeMap::for_relative<T>(options_.bound);
+        grow(s_.sign);
+        grow(s_.wide);
+        int64_t held = 0;
+        bool signs = false;
+        for (size_t i = 0; i < n_; ++i) {
+            const bool negative = std::signbit(in_[i]) && !s_.exact[i];
+            s_.sign[i] = negative;
+            int64_t q = held;
+            if (!s_.exact[i]) {
+                q = map.forward(in_[i]);
+                if (!keeps_ratio(in_[i], map.template inverse<T>(q, negative))) {
+                    s_.exact[i] = 1;
+                    ++exact_count_;
+                    s_.sign[i] = 0;
+                    q = held;
+                }
+            }
+            signs |= s_.sign[i] != 0;
+            s_.wide[i] = held = q;
+        }
+        const unsigned mask = choose_lorenzo(s_.wide.data(), dims_);
+        const bool wide = span() >= NARROW;
+        head(Mode::lorenzo, static_cast<uint8_t>(MAGNITUDES | (wide ? WIDE : 0) | (signs ? HAS_SIGNS : 0)));
+        if (signs) write_mask(s_.sign.data(), dims_, s_.entropy, out_);
+        writer_.varint(map.stride);
+        differences(mask, wide);
+    }
+
+    bool keeps_ratio(T x, T back) const {
+        if (std::bit_cast<BitsOf<T>>(x) == std::bit_cast<BitsOf<T>>(back)) return true;
+        return std::isfinite(back) && error(x, back) <= options_.bound * std::fabs(static_cast<double>(x)) * (1 - 0x1p-50);
+    }
+
+    bool plain(const LinearMap& map) const { return map.origin == 0 && map.step == 2 * header_.bound; }
+
+    void write_map(const LinearMap& map) {
+        if (plain(map)) return;
+        writer_.raw(map.origin);
+        writer_.raw(map.step);
+    }
+
+    void head(Mode mode, uint8_t flags) {
+        writer_.u8(static_cast<uint8_t>(mode));
+        writer_.u8(static_cast<uint8_t>(flags | (exact_count_ ? HAS_EXACT : 0)));
+        if (exact_count_ == 0) return;
+        write_mask(s_.exact.data(), dims_, s_.entropy, out_);
+        std::vector<BitsOf<T>> bits(n_);
+        std::memcpy(bits.data(), in_, n_ * sizeof(T));
+        write_exact(bits.data(), s_.exact.data(), n_, s_.entropy, out_);
+    }
+
+    T first_regular() const {
+        for (size_t i = 0; i < n_; ++i)
+            if (!s_.exact[i]) return in_[i];
+        return T(0);
+    }
+
+    const T* in_;
+    const Dims dims_;
+    const size_t n_;
+    const Header& header_;
+    const EncodeOptions& options_;
+    BlockScratch<T>& s_;
+    Bytes& out_;
+    Writer writer_;
+    size_t exact_count_ = 0;
+};
+
+template <class T>
+class Decoder {
+  public:
+    Decoder(View in, const Dims& dims, const Header& header, BlockScratch<T>& scratch, T* out)
+        : in_(in), dims_(dims), n_(dims.size()), header_(header), s_(scratch), out_(out) {}
+
+    Status run() {
+        uint8_t mode = 0;
+        if (!in_.u8(mode)) return Status::truncated;
+        switch (static_cast<Mode>(mode)) {
+            case Mode::raw: return raw();
+            case Mode::constant: return constant();
+            case Mode::multilevel: return predicted(Mode::multilevel);
+            case Mode::lattice: return predicted(Mode::lattice);
+            case Mode::lorenzo: return predicted(Mode::lorenzo);
+        }
+        return Status::corrupt;
+    }
+
+  private:
+    template <class V>
+    void grow(std::vector<V>& v) const {
+        if (v.size() < n_ + 64) v.resize(n_ + 64);
+    }
+
+    Status raw() {
+        View v;
+        if (!in_.bytes(n_ * sizeof(T), v)) return Status::truncated;
+        std::memcpy(out_, v.data(), v.size());
+        return end();
+    }
+
+    Status constant() {
+        T value;
+        if (!in_.raw(value)) return Status::truncated;
+        std::fill(out_, out_ + n_, value);
+        return end();
+    }
+
+    Status predicted(Mode mode) {
+        uint8_t flags = 0;
+        if (!in_.u8(flags)) return Status::truncated;
+        if (flags & ~(HAS_EXACT | HAS_SIGNS | WIDE | MAGNITUDES | PLAIN_STEP)) return Status::corrupt;
+        if (mode != Mode::lorenzo && (flags & (HAS_SIGNS | WIDE | MAGNITUDES))) return Status::corrupt;
+        if (Status s = read_exact_set(flags); s != Status::ok) return s;
+        Status s = mode == Mode::multilevel ? multilevel() : mode == Mode::lattice ? lattice(flags) : lorenzo_block(flags);
+        if (s != Status::ok) return s;
+        if (flags & HAS_EXACT)
+            for (size_t i = 0; i < n_; ++i)
+                if (s_.exact[i]) out_[i] = std::bit_cast<T>(exact_[i]);
+        return end();
+    }
+
+    Status read_exact_set(uint8_t flags) {
+        if (!(flags & HAS_EXACT)) return Status::ok;
+        grow(s_.exact);
+        exact_.resize(n_);
+        if (Status s = read_mask(in_, dims_, s_.entropy, s_.exact.data()); s != Status::ok) return s;
+        return read_exact(in_, s_.exact.data(), n_, s_.entropy, exact_.data());
+    }
+
+    Status read_codes(const MultilevelPlan& plan) {
+        grow(s_.codes);
+        return decode_grids<int32_t>(in_, multilevel_grids(dims_, plan.mask), s_.codes.data(), s_.entropy);
+    }
+
+    Status multilevel() {
+        MultilevelPlan plan;
+        if (Status s = read_plan(in_, dims_, plan); s != Status::ok) return s;
+        if (Status s = read_codes(plan); s != Status::ok) return s;
+        multilevel_decode(s_.codes.data(), dims_, plan, out_, s_.multilevel);
+        return Status::ok;
+    }
+
+    Status read_map(uint8_t flags, LinearMap& map) {
+        map = {0, 2 * header_.bound};
+        if (!(flags & PLAIN_STEP) && (!in_.raw(map.origin) || !in_.raw(map.step))) return Status::truncated;
+        return map.valid() ? Status::ok : Status::corrupt;
+    }
+
+    Status lattice(uint8_t flags) {
+        LinearMap map;
+        int64_t base = 0;
+        MultilevelPlan plan;
+        plan.lattice = true;
+        if (Status s = read_map(flags, map); s != Status::ok) return s;
+        if (!in_.zigzag(base)) return Status::truncated;
+        if (Status s = read_plan(in_, dims_, plan); s != Status::ok) return s;
+        if (Status s = read_codes(plan); s != Status::ok) return s;
+        multilevel_decode(s_.codes.data(), dims_, plan, out_, s_.multilevel);
+        for (size_t i = 0; i < n_; ++i) {
+            const double q = static_cast<double>(out_[i]) + static_cast<double>(base);
+            out_[i] = static_cast<T>(map.origin + q * map.step);
+        }
+        return Status::ok;
+    }
+
+    template <class Q>
+    Status integers(std::vector<Q>& q, int64_t base, unsigned mask) {
+        grow(q);
+        GridSpec grid;
+        grid.dims = dims_;
+        if (Status s = decode_grids<Q>(in_, {grid}, q.data(), s_.entropy); s != Status::ok) return s;
+        lorenzo<Q>(kernels()).inverse(q.data(), dims_, mask);
+        grow(s_.wide);
+        for (size_t i = 0; i < n_; ++i)
+            s_.wide[i] = static_cast<int64_t>(static_cast<uint64_t>(static_cast<int64_t>(q[i])) + static_cast<uint64_t>(base));
+        return Status::ok;
+    }
+
+    Status lorenzo_block(uint8_t flags) {
+        LinearMap map;
+        MagnitudeMap magnitudes;
+        if (flags & HAS_SIGNS) {
+            grow(s_.sign);
+            if (Status s = read_mask(in_, dims_, s_.entropy, s_.sign.data()); s != Status::ok) return s;
+        }
+        if (flags & MAGNITUDES) {
+            if (!in_.varint(magnitudes.stride)) return Status::truncated;
+        } else if (Status s = read_map(flags, map); s != Status::ok) {
+            return s;
+        }
+        int64_t base = 0;
+        uint8_t mask = 0;
+        if (!in_.zigzag(base) || !in_.u8(mask)) return Status::truncated;
+        if (mask > 15) return Status::corrupt;
+        const Status s = (flags & WIDE) ? integers(s_.wide, base, mask) : integers(s_.codes, base, mask);
+        if (s != Status::ok) return s;
+        for (size_t i = 0; i < n_; ++i)
+            out_[i] = (flags & MAGNITUDES)
+                          ? magnitudes.inverse<T>(s_.wide[i], (flags & HAS_SIGNS) && s_.sign[i])
+                          : map.inverse<T>(s_.wide[i]);
+        return Status::ok;
+    }
+
+    Status end() const { return in_.left() == 0 ? Status::ok : Status::corrupt; }
+
+    Cursor in_;
+    const Dims dims_;
+    const size_t n_;
+    const Header& header_;
+    BlockScratch<T>& s_;
+    T* out_;
+    std::vector<BitsOf<T>> exact_;
+};
+
+// The independent check: what the stream decodes to, against what went in. Also sums the squared errors.
+struct Check {
+    bool holds = true;
+    double squares = 0;
+    size_t counted = 0;  // values that may differ: finite and not listed
+};
+
+template <class T>
+bool listed(T x, std::span<const uint64_t> preserve) {
+    for (uint64_t p : preserve)
+        if (std::bit_cast<BitsOf<T>>(x) == static_cast<BitsOf<T>>(p)) return true;
+    return false;
+}
+
+// |x - y| <= bound, decided exactly (Knuth's two-difference tells what the subtraction rounded away).
+bool within(double x, double y, double bound) {
+    const double d = x - y, b = d - x, rest = (x - (d - b)) - (y + b);
+    const double size = std::fabs(d);
+    return size < bound || (size == bound && (d < 0 ? rest >= 0 : rest <= 0));
+}
+
+template <class T>
+Check check(const T* in, const T* out, size_t n, const Header& h, const EncodeOptions& o) {
+    Check c;
+    for (size_t i = 0; i < n; ++i) {
+        if (std::bit_cast<BitsOf<T>>(in[i]) == std::bit_cast<BitsOf<T>>(out[i])) {
+            c.counted += std::isfinite(in[i]) && !listed(in[i], o.preserve);
+            continue;
+        }
+        const double x = static_cast<double>(in[i]), y = static_cast<double>(out[i]);
+        const bool exact = !std::isfinite(in[i]) || (x == 0 && std::signbit(in[i])) || listed(in[i], o.preserve);
+        if (exact || !within(x, y, h.pointwise() ? o.bound * std::fabs(x) : o.bound)) {
+            c.holds = false;
+            return c;
+        }
+        c.squares += (x - y) * (x - y);
+        ++c.counted;
+    }
+    return c;
+}
+
+}  // namespace
+
+Dims block_dims(const Header& h, uint64_t block) {
+    Dims d;
+    std::vector<uint64_t> longer;
+    if (h.ndim > 0 && h.blocking.rows_of(block) > 1) longer.push_back(h.blocking.rows_of(block));
+    for (int i = h.blocking.axis + 1; i < h.ndim; ++i)
+        if (h.shape[static_cast<size_t>(i)] > 1) longer.push_back(h.shape[static_cast<size_t>(i)]);
+    int at = AXES;
+    for (size_t i = longer.size(); i-- > 0;) {
+        if (at > 0) --at;
+        d.n[at] *= static_cast<size_t>(longer[i]);  // axes beyond the fourth fold into the first
+    }
+    return d;
+}
+
+template <class T>
+Status encode_block(const T* in, const Dims& dims, const Header& header, const EncodeOptions& asked,
+                    BlockScratch<T>& scratch, Bytes& out) {
+    EncodeOptions options = asked;
+    if (options.mse > 0 && options.lattice_only) options.bound = std::min(options.bound, std::sqrt(options.mse));
+    const size_t start = out.size(), n = dims.size();
+    for (int attempt = 0; attempt < 2; ++attempt) {
+        out.resize(start);
+        Encoder<T>(in, dims, header, options, scratch, out).run();
+        if (!options.verify && options.mse == 0) return Status::ok;
+        if (scratch.check.size() < n) scratch.check.resize(n);
+        if (decode_block(View(out).subspan(start), dims, header, scratch, scratch.check.data()) != Status::ok)
+            return Status::bound_violated;
+        const Check c = check(in, scratch.check.data(), n, header, options);
+        if (!c.holds) return Status::bound_violated;
+        if (options.mse == 0 || c.squares <= options.mse * static_cast<double>(c.counted)) return Status::ok;
+        options.bound = std::min(options.bound, std::sqrt(options.mse));
+    }
+    return Status::ok;
+}
+
+template <class T>
+Status decode_block(View in, const Dims& dims, const Header& header, BlockScratch<T>& scratch, T* out) {
+    return Decoder<T>(in, dims, header, scratch, out).run();
+}
+
+template Status encode_block<float>(const float*, const Dims&, const Header&, const EncodeOptions&, BlockScratch<float>&,
+                                    Bytes&);
+template Status encode_block<double>(const double*, const Dims&, const Header&, const EncodeOptions&,
+                                     BlockScratch<double>&, Bytes&);
+template Status decode_block<float>(View, const Dims&, const Header&, BlockScratch<float>&, float*);
+template Status decode_block<double>(View, const Dims&, const Header&, BlockScratch<double>&, double*);
+
+}  // namespace sciflow

@@ -1,0 +1,25 @@
+// Which representation a block gets: each candidate coded for real on a few crops, its bits estimated by entropy.
+#pragma once
+
+#include "block.hpp"
+#include "lattice.hpp"
+
+namespace sciflow {
+
+struct Choice {
+    Mode mode = Mode::multilevel;
+    unsigned mask = 0;   // axes predicted along (multilevel, lattice) or differenced along (lorenzo)
+    LinearMap map;       // lattice, lorenzo
+    double step = 0;     // multilevel
+};
+
+// `values` with holes as NaN, `sample` some of its regular values.
+template <class T>
+Choice choose(const T* values, const Dims& dims, const std::vector<T>& sample, const EncodeOptions& options,
+              BlockScratch<T>& scratch);
+
+// The best axes to difference along, for integers that are already there.
+template <class Q>
+unsigned choose_lorenzo(const Q* values, const Dims& dims);
+
+}  // namespace sciflow

@@ -1,0 +1,26 @@
+// An array to a stream and back: the header, then its blocks, each coded on its own by one of `threads` threads.
+#pragma once
+
+#include "block.hpp"
+
+namespace sciflow {
+
+struct StreamOptions {
+    EncodeOptions block;
+    uint64_t block_values = 0;  // values in a block at most; 0: as many as the format allows
+    int threads = 1;
+};
+
+// `header` carries dtype, flags, shape and bounds; blocking and index are filled in here.
+Status encode_stream(const void* in, Header header, const StreamOptions& options, Bytes& out);
+
+// Decodes into `out`, which holds header.values() values. `offset` tells where a failure stood.
+Status decode_stream(View stream, void* out, size_t out_bytes, int threads, size_t& offset);
+
+// Decodes one block (its bytes as they lie in the stream) into `out`, which holds values_of(block) values.
+Status decode_stream_block(const Header& header, View bytes, uint64_t block, void* out, size_t out_bytes);
+
+// No stream of `nbytes` of data in `ndim` axes is longer.
+size_t encoded_size_bound(size_t nbytes, int ndim);
+
+}  // namespace sciflow

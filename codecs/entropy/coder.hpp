@@ -1,0 +1,32 @@
+// Grids of integer codes to bytes and back. docs/format.md section 6.
+#pragma once
+
+#include "entropy/tables.hpp"
+
+namespace sciflow {
+
+struct GridSpec {
+    Dims dims;
+    int reference = -1;  // an earlier grid of much the same shape, whose magnitudes are a context
+};
+
+// Memory that a thread keeps between blocks, so that the kernel does not clear fresh pages for each.
+struct EntropyScratch {
+    std::vector<uint8_t> contexts, symbols, words, bits;
+    std::vector<uint16_t> magnitudes[2];
+    std::vector<uint16_t> zeros;
+    std::vector<uint32_t> tables;
+    std::vector<uint8_t> folded;
+};
+
+template <class Q>
+void encode_grids(const std::vector<GridSpec>& grids, Q* codes, EntropyScratch& scratch, Bytes& out);
+
+template <class Q>
+Status decode_grids(Cursor& in, const std::vector<GridSpec>& grids, Q* codes, EntropyScratch& scratch);
+
+// A list of small numbers (each below 2^31): plain where it is short, through the coder where that is worth it.
+void write_numbers(const std::vector<uint32_t>& numbers, EntropyScratch& scratch, Bytes& out);
+Status read_numbers(Cursor& in, size_t most, EntropyScratch& scratch, std::vector<uint32_t>& numbers);
+
+}  // namespace sciflow

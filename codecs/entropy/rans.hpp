@@ -1,0 +1,137 @@
+// Interleaved rANS over 16-bit words: symbol i of a row belongs to state i mod lanes; words are read in lane order.
+// The vector paths decode exactly what the scalar one does; they run only while a whole group's words remain.
+// Compiled once for each instruction set: included by kernels.cpp alone, inside its namespace.
+
+static uint8_t* rans_encode_row(const uint8_t* symbols, const uint8_t* contexts, const uint8_t* table_of, size_t n,
+                                const EncodeSymbol (*tables)[256], uint32_t* state, uint32_t lanes, uint8_t* words) {
+    for (size_t i = n; i-- > 0;) {
+        const EncodeSymbol& e = tables[table_of[contexts[i]]][symbols[i]];
+        uint32_t& x = state[i & (lanes - 1)];
+        uint32_t v = x;
+        if (v >= e.freq << (31 - PROB_BITS)) {
+            words -= 2;
+            words[0] = static_cast<uint8_t>(v);
+            words[1] = static_cast<uint8_t>(v >> 8);
+            v >>= 16;
+        }
+        const uint32_t q = static_cast<uint32_t>((static_cast<uint64_t>(v) * e.reciprocal) >> e.shift);
+        x = v + e.start + q * ((1u << PROB_BITS) - e.freq);
+    }
+    return words;
+}
+
+static inline uint8_t decode_one(RansDecoder& r, uint32_t lane, uint32_t table) {
+    uint32_t x = r.state[lane];
+    const uint32_t e = r.table[(table << PROB_BITS) | (x & ((1u << PROB_BITS) - 1))];
+    x = (((e >> 8) & 0xfff) + 1) * (x >> PROB_BITS) + (e >> 20);
+    if (x < RANS_LOW) {
+        if (r.end - r.words < 2) {
+            r.over = true;
+        } else {
+            x = (x << 16) | static_cast<uint32_t>(r.words[0] | (r.words[1] << 8));
+            r.words += 2;
+        }
+    }
+    r.state[lane] = x;
+    return static_cast<uint8_t>(e);
+}
+
+static void decode_scalar(RansDecoder& r, const uint8_t* tables, uint8_t* symbols, size_t from, size_t n) {
+    for (size_t i = from; i < n; ++i) symbols[i] = decode_one(r, static_cast<uint32_t>(i) & (r.lanes - 1), tables[i]);
+}
+
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+
+static inline __m512i decode_group(__m512i x, const uint8_t* tables, const uint32_t* lut, __mmask16 live,
+                                   const uint8_t*& words, uint8_t* symbols) {
+    const __m512i ctx = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(live, tables));
+    const __m512i low = _mm512_set1_epi32((1 << PROB_BITS) - 1);
+    const __m512i slot = _mm512_or_si512(_mm512_slli_epi32(ctx, PROB_BITS), _mm512_and_si512(x, low));
+    const __m512i e = _mm512_i32gather_epi32(slot, lut, 4);
+    const __m512i freq = _mm512_add_epi32(_mm512_and_si512(_mm512_srli_epi32(e, 8), low), _mm512_set1_epi32(1));
+    __m512i next = _mm512_add_epi32(_mm512_mullo_epi32(freq, _mm512_srli_epi32(x, PROB_BITS)), _mm512_srli_epi32(e, 20));
+    const __mmask16 more = _mm512_mask_cmplt_epu32_mask(live, next, _mm512_set1_epi32(RANS_LOW));
+    const __m512i w = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(words)));
+    next = _mm512_mask_or_epi32(next, more, _mm512_slli_epi32(next, 16), _mm512_maskz_expand_epi32(more, w));
+    words += 2 * static_cast<size_t>(__builtin_popcount(more));
+    _mm_mask_storeu_epi8(symbols, live, _mm512_cvtepi32_epi8(e));
+    return _mm512_mask_mov_epi32(x, live, next);
+}
+
+static void rans_decode_row(RansDecoder& r, const uint8_t* tables, uint8_t* symbols, size_t n) {
+    size_t i = 0;
+    if (r.lanes == LANES) {
+        __m512i a = _mm512_loadu_si512(r.state), b = _mm512_loadu_si512(r.state + 16);
+        const uint8_t* words = r.words;
+        for (; i < n && r.end - words >= 4 * LANES; i += LANES) {
+            const size_t left = n - i;
+            const uint32_t live = left >= LANES ? 0xffffffffu : (1u << left) - 1;
+            a = decode_group(a, tables + i, r.table, static_cast<__mmask16>(live), words, symbols + i);
+            b = decode_group(b, tables + i + 16, r.table, static_cast<__mmask16>(live >> 16), words, symbols + i + 16);
+        }
+        _mm512_storeu_si512(r.state, a);
+        _mm512_storeu_si512(r.state + 16, b);
+        r.words = words;
+    }
+    decode_scalar(r, tables, symbols, i, n);
+}
+
+#elif defined(__AVX2__)
+
+// For each mask of eight lanes: which word each lane takes.
+struct Spread {
+    alignas(32) int32_t of[256][8];
+    constexpr Spread() : of() {
+        for (int m = 0; m < 256; ++m)
+            for (int lane = 0, next = 0; lane < 8; ++lane) of[m][lane] = ((m >> lane) & 1) ? next++ : 0;
+    }
+};
+static constexpr Spread spread;
+
+static inline __m256i decode_group(__m256i x, const uint8_t* tables, const uint32_t* lut, const uint8_t*& words,
+                                   uint8_t* symbols) {
+    const __m256i ctx = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(tables)));
+    const __m256i low = _mm256_set1_epi32((1 << PROB_BITS) - 1);
+    const __m256i slot = _mm256_or_si256(_mm256_slli_epi32(ctx, PROB_BITS), _mm256_and_si256(x, low));
+    const __m256i e = _mm256_i32gather_epi32(reinterpret_cast<const int*>(lut), slot, 4);
+    const __m256i freq = _mm256_add_epi32(_mm256_and_si256(_mm256_srli_epi32(e, 8), low), _mm256_set1_epi32(1));
+    __m256i next = _mm256_add_epi32(_mm256_mullo_epi32(freq, _mm256_srli_epi32(x, PROB_BITS)), _mm256_srli_epi32(e, 20));
+    const __m256i more = _mm256_cmpgt_epi32(_mm256_set1_epi32(RANS_LOW), next);  // states stay below 2^31
+    const int mask = _mm256_movemask_ps(_mm256_castsi256_ps(more));
+    const __m256i w = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(words)));
+    const __m256i taken =
+        _mm256_permutevar8x32_epi32(w, _mm256_load_si256(reinterpret_cast<const __m256i*>(spread.of[mask])));
+    next = _mm256_blendv_epi8(next, _mm256_or_si256(_mm256_slli_epi32(next, 16), taken), more);
+    words += 2 * static_cast<size_t>(__builtin_popcount(static_cast<unsigned>(mask)));
+    const __m256i bytes = _mm256_shuffle_epi8(
+        e, _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 4, 8, 12, -1, -1, -1, -1, -1,
+                            -1, -1, -1, -1, -1, -1, -1));
+    const uint32_t first = static_cast<uint32_t>(_mm256_extract_epi32(bytes, 0));
+    const uint32_t second = static_cast<uint32_t>(_mm256_extract_epi32(bytes, 4));
+    __builtin_memcpy(symbols, &first, 4);
+    __builtin_memcpy(symbols + 4, &second, 4);
+    return next;
+}
+
+static void rans_decode_row(RansDecoder& r, const uint8_t* tables, uint8_t* symbols, size_t n) {
+    size_t i = 0;
+    if (r.lanes == LANES && n >= LANES) {
+        __m256i s[4];
+        for (int k = 0; k < 4; ++k) s[k] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(r.state + 8 * k));
+        const uint8_t* words = r.words;
+        for (; i + LANES <= n && r.end - words >= 4 * LANES; i += LANES)
+            for (int k = 0; k < 4; ++k)
+                s[k] = decode_group(s[k], tables + i + 8 * k, r.table, words, symbols + i + 8 * k);
+        for (int k = 0; k < 4; ++k) _mm256_storeu_si256(reinterpret_cast<__m256i*>(r.state + 8 * k), s[k]);
+        r.words = words;
+    }
+    decode_scalar(r, tables, symbols, i, n);
+}
+
+#else
+
+static void rans_decode_row(RansDecoder& r, const uint8_t* tables, uint8_t* symbols, size_t n) {
+    decode_scalar(r, tables, symbols, 0, n);
+}
+
+#endif

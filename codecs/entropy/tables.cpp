@@ -1,0 +1,251 @@
+#include "entropy/tables.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace sciflow {
+
+namespace {
+
+constexpr uint32_t TOTAL = 1u << PROB_BITS;
+constexpr int FIRST_LENGTH = 8;  // the bit length that the first frequency's is coded against
+
+// Bits that a histogram costs with a table of its own: the symbols, and about seven bits for each that is present.
+double cost(const Histogram& h) {
+    double bits = 0, total = 0;
+    int present = 0, last = 0;
+    for (int s = 0; s < SYMBOLS; ++s) {
+        if (h[s] == 0) continue;
+        const double c = h[s];
+        total += c;
+        bits -= c * std::log2(c);
+        ++present;
+        last = s;
+    }
+    if (present == 0) return 0;
+    return bits + total * std::log2(total) + 7.0 * present + last + 9.0;
+}
+
+Histogram sum(const Histogram& a, const Histogram& b) {
+    Histogram s;
+    for (int i = 0; i < 256; ++i) s[i] = a[i] + b[i];
+    return s;
+}
+
+struct Group {
+    Histogram histogram;
+    double cost;
+    int first;          // fine context
+    double with_next;   // cost of the union with the group behind it
+};
+
+void price_union(std::vector<Group>& g, size_t i) {
+    if (i + 1 < g.size()) g[i].with_next = cost(sum(g[i].histogram, g[i + 1].histogram));
+}
+
+// The pair whose union saves most, or g.size() where none should be merged.
+size_t best_pair(const std::vector<Group>& g) {
+    size_t best = g.size();
+    double most = g.size() > MAX_TABLES ? -INFINITY : 0;
+    for (size_t i = 0; i + 1 < g.size(); ++i) {
+        const double saved = g[i].cost + g[i + 1].cost - g[i].with_next;
+        if (saved < most || (best != g.size() && saved <= most)) continue;
+        most = saved;
+        best = i;
+    }
+    return best;
+}
+
+class BitsOut {
+  public:
+    explicit BitsOut(Bytes& out) : out_(out) {}
+    ~BitsOut() {
+        if (held_ > 0) out_.push_back(static_cast<uint8_t>(hold_));
+    }
+    void put(uint32_t v, int n) {
+        hold_ |= static_cast<uint64_t>(v) << held_;
+        for (held_ += n; held_ >= 8; held_ -= 8, hold_ >>= 8) out_.push_back(static_cast<uint8_t>(hold_));
+    }
+
+  private:
+    Bytes& out_;
+    uint64_t hold_ = 0;
+    int held_ = 0;
+};
+
+class BitsIn {
+  public:
+    explicit BitsIn(Cursor& in) : in_(in) {}
+    bool get(int n, uint32_t& v) {
+        while (held_ < n) {
+            uint8_t b = 0;
+            if (!in_.u8(b)) return false;
+            hold_ |= static_cast<uint64_t>(b) << held_;
+            held_ += 8;
+        }
+        v = static_cast<uint32_t>(hold_ & ((uint64_t{1} << n) - 1));
+        hold_ >>= n;
+        held_ -= n;
+        return true;
+    }
+
+  private:
+    Cursor& in_;
+    uint64_t hold_ = 0;
+    int held_ = 0;
+};
+
+int bit_length(uint32_t v) { return 32 - (v == 0 ? 32 : __builtin_clz(v)); }
+
+void write_table(const std::array<uint16_t, 256>& f, BitsOut& out) {
+    int last = SYMBOLS - 1;
+    while (last > 0 && f[last] == 0) --last;
+    out.put(static_cast<uint32_t>(last), 8);
+    int before = FIRST_LENGTH;
+    for (int s = 0; s <= last; ++s) {
+        const int length = bit_length(f[s]);
+        const int d = length - before;
+        for (int z = d >= 0 ? 2 * d : -2 * d - 1; z > 0; --z) out.put(1, 1);
+        out.put(0, 1);
+        if (length > 1) out.put(f[s] & ((1u << (length - 1)) - 1), length - 1);
+        before = length;
+    }
+}
+
+Status read_table(std::array<uint16_t, 256>& f, BitsIn& in) {
+    f.fill(0);
+    uint32_t last = 0, total = 0;
+    if (!in.get(8, last)) return Status::truncated;
+    if (last >= SYMBOLS) return Status::corrupt;
+    int before = FIRST_LENGTH;
+    for (uint32_t s = 0; s <= last; ++s) {
+        int z = 0;
+        for (uint32_t bit = 1;; ++z) {
+            if (!in.get(1, bit)) return Status::truncated;
+            if (bit == 0) break;
+            if (z > 2 * PROB_BITS + 2) return Status::corrupt;
+        }
+        const int length = before + ((z & 1) ? -(z + 1) / 2 : z / 2);
+        if (length < 0 || length > PROB_BITS + 1) return Status::corrupt;
+        uint32_t low = 0;
+        if (length > 1 && !in.get(length - 1, low)) return Status::truncated;
+        const uint32_t v = length == 0 ? 0 : (1u << (length - 1)) | low;
+        total += v;
+        if (total > TOTAL) return Status::corrupt;
+        f[s] = static_cast<uint16_t>(v);
+        before = length;
+    }
+    return total == TOTAL ? Status::ok : Status::corrupt;
+}
+
+}  // namespace
+
+std::array<uint8_t, FINE_CONTEXTS> TableMap::table_of() const {
+    std::array<uint8_t, FINE_CONTEXTS> t{};
+    uint8_t now = 0;
+    for (int i = 1; i < FINE_CONTEXTS; ++i) {
+        if ((starts >> i) & 1) ++now;
+        t[i] = now;
+    }
+    return t;
+}
+
+TableMap merge_contexts(const uint32_t (*histogram)[256], std::vector<Histogram>& merged) {
+    std::vector<Group> g;
+    for (int i = 0; i < FINE_CONTEXTS; ++i) {
+        Group one;
+        std::copy(histogram[i], histogram[i] + 256, one.histogram.begin());
+        one.cost = cost(one.histogram);
+        if (one.cost == 0 && !g.empty()) continue;  // an unused context follows its neighbour
+        one.first = i;
+        one.with_next = 0;
+        g.push_back(one);
+    }
+    for (size_t i = 0; i < g.size(); ++i) price_union(g, i);
+    for (size_t i = best_pair(g); i < g.size(); i = best_pair(g)) {
+        g[i].histogram = sum(g[i].histogram, g[i + 1].histogram);
+        g[i].cost = g[i].with_next;
+        g.erase(g.begin() + static_cast<ptrdiff_t>(i) + 1);
+        price_union(g, i);
+        if (i > 0) price_union(g, i - 1);
+    }
+    TableMap map;
+    merged.clear();
+    for (const Group& one : g) {
+        map.starts |= 1u << one.first;
+        merged.push_back(one.histogram);
+    }
+    return map;
+}
+
+std::array<uint16_t, 256> normalize(const Histogram& h) {
+    std::array<uint16_t, 256> f{};
+    uint64_t total = 0;
+    for (uint32_t c : h) total += c;
+    if (total == 0) {
+        f[0] = TOTAL;
+        return f;
+    }
+    int64_t left = TOTAL;
+    for (int s = 0; s < SYMBOLS; ++s) {
+        if (h[s] == 0) continue;
+        const double share = static_cast<double>(h[s]) * TOTAL / static_cast<double>(total);
+        f[s] = static_cast<uint16_t>(std::max<int64_t>(1, static_cast<int64_t>(share + 0.5)));
+        left -= f[s];
+    }
+    // What rounding left over goes where a step costs least: one at a time from or to the best candidate.
+    while (left != 0) {
+        int best = -1;
+        double least = INFINITY;
+        for (int s = 0; s < SYMBOLS; ++s) {
+            if (f[s] == 0 || (left < 0 && f[s] == 1)) continue;
+            const double now = f[s], then = now + (left > 0 ? 1 : -1);
+            const double loss = h[s] * std::log2(now / then);
+            if (loss < least) {
+                least = loss;
+                best = s;
+            }
+        }
+        f[best] = static_cast<uint16_t>(f[best] + (left > 0 ? 1 : -1));
+        left += left > 0 ? -1 : 1;
+    }
+    return f;
+}
+
+void write_tables(const TableMap& map, const std::vector<std::array<uint16_t, 256>>& freqs, Bytes& out) {
+    BitsOut bits(out);
+    bits.put(map.starts >> 1, FINE_CONTEXTS - 1);
+    for (const auto& f : freqs) write_table(f, bits);
+}
+
+Status read_tables(Cursor& in, TableMap& map, std::vector<std::array<uint16_t, 256>>& freqs) {
+    BitsIn bits(in);
+    uint32_t starts = 0;
+    if (!bits.get(FINE_CONTEXTS - 1, starts)) return Status::truncated;
+    map.starts = (starts << 1) | 1;
+    if (map.tables() > MAX_TABLES) return Status::corrupt;
+    freqs.resize(static_cast<size_t>(map.tables()));
+    for (auto& f : freqs)
+        if (Status s = read_table(f, bits); s != Status::ok) return s;
+    return Status::ok;
+}
+
+void encode_table(const std::array<uint16_t, 256>& freqs, EncodeSymbol* out) {
+    uint32_t start = 0;
+    for (int s = 0; s < 256; ++s) {
+        const uint32_t f = freqs[s];
+        if (f == 0) continue;
+        uint32_t k = 0;
+        while ((1u << k) < f) ++k;
+        // x / f == (x * reciprocal) >> shift for every x below 2^31
+        out[s] = {f, start, static_cast<uint32_t>(((uint64_t{1} << (31 + k)) + f - 1) / f), 31 + k};
+        start += f;
+    }
+}
+
+void decode_table(const std::array<uint16_t, 256>& freqs, uint32_t* out) {
+    for (uint32_t s = 0; s < SYMBOLS; ++s)
+        for (uint32_t i = 0; i < freqs[s]; ++i) *out++ = s | ((freqs[s] - 1u) << 8) | (i << 20);
+}
+
+}  // namespace sciflow

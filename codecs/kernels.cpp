@@ -1,0 +1,35 @@
+// Compiled once for each instruction set (CMakeLists.txt sets SCIFLOW_ISA); dispatch.cpp picks one at run time.
+#include "kernels.hpp"
+
+#include <type_traits>
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#define SCIFLOW_STRING_(x) #x
+#define SCIFLOW_STRING(x) SCIFLOW_STRING_(x)
+
+namespace sciflow::SCIFLOW_ISA {
+
+namespace {
+#include "predict/interpolate.hpp"
+#include "predict/lorenzo.hpp"
+#include "entropy/rans.hpp"
+#include "entropy/contexts.hpp"
+}  // namespace
+
+extern const Kernels table;
+const Kernels table = {
+    SCIFLOW_STRING(SCIFLOW_ISA),
+    {split<float>, merge<float>, encode_class<float>, decode_class<float>},
+    {split<double>, merge<double>, encode_class<double>, decode_class<double>},
+    {lorenzo_forward<int32_t>, lorenzo_inverse<int32_t>},
+    {lorenzo_forward<int64_t>, lorenzo_inverse<int64_t>},
+    {model_grid<int32_t>, decode_grid<int32_t>},
+    {model_grid<int64_t>, decode_grid<int64_t>},
+    rans_encode_row,
+    rans_decode_row,
+};
+
+}  // namespace sciflow::SCIFLOW_ISA

@@ -1,0 +1,149 @@
+// The loops that are compiled once for each instruction set. Everything here is plain data: no containers cross this
+// seam, so that no template compiled for a newer machine can leak into code that runs on an older one.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "grid.hpp"
+
+namespace sciflow {
+
+// ---- prediction ------------------------------------------------------------------------------------------------
+
+// One source of a class: the same class with `axis` even, one grid of rows with halo.
+template <class T>
+struct Source {
+    const T* data = nullptr;
+    size_t count = 0;      // positions along `axis`
+    Layout layout;
+    int axis = 0;
+    T weight = 0;          // a multiple of 1/64
+    bool cubic = true;
+};
+
+template <class T>
+struct ClassJob {
+    Dims dims;
+    Layout layout;
+    T* data = nullptr;         // encode: originals in, reconstructions out; decode: reconstructions out
+    Source<T> source[AXES];
+    int sources = 0;
+    bool halo = false;         // this class will be read along x
+    bool lattice = false;      // values are integers, predictions are rounded
+    int32_t* codes = nullptr;  // dense, in row order
+    T* scratch = nullptr;      // a row
+    T step = 0, inverse = 0;
+    T limit = 0;               // largest T <= bound; errors below it need no second look
+    double bound = 0;
+    uint32_t* failed = nullptr;  // positions within the class whose error exceeds the bound
+    size_t failures = 0;
+};
+
+template <class T>
+struct Predict {
+    void (*split)(const T* full, const Layout& from, const Dims& full_dims, unsigned active, T* const* classes);
+    void (*merge)(T* full, const Layout& to, const Dims& full_dims, unsigned active, const T* const* classes, bool halo);
+    void (*encode_class)(ClassJob<T>& job);
+    void (*decode_class)(ClassJob<T>& job);
+};
+
+template <class Q>
+struct Lorenzo {
+    void (*forward)(Q* values, const Dims& dims, unsigned mask);
+    void (*inverse)(Q* values, const Dims& dims, unsigned mask);
+};
+
+// ---- entropy coding --------------------------------------------------------------------------------------------
+
+inline constexpr int LANES = 32;           // interleaved rANS states
+inline constexpr int PROB_BITS = 12;
+inline constexpr uint32_t RANS_LOW = 1u << 15;
+inline constexpr int FINE_CONTEXTS = 30;
+inline constexpr int MAX_TABLES = 16;
+inline constexpr int SYMBOLS = 235;
+inline constexpr int EXACT = 31;           // codes up to this magnitude are symbols of their own
+
+struct BitWriter {
+    uint8_t* out = nullptr;  // capacity is the caller's: 8 bytes a value suffice
+    uint64_t hold = 0;
+    int held = 0;
+};
+
+struct BitReader {
+    const uint8_t* in = nullptr;
+    const uint8_t* end = nullptr;
+    uint64_t hold = 0;
+    int held = 0;
+    bool over = false;       // read past the end
+};
+
+struct EncodeSymbol {
+    uint32_t freq = 0, start = 0, reciprocal = 0;
+    uint32_t shift = 0;
+};
+
+struct RansDecoder {
+    uint32_t state[LANES];
+    uint32_t lanes = LANES;
+    const uint8_t* words = nullptr;  // little-endian 16-bit words
+    const uint8_t* end = nullptr;
+    const uint32_t* table = nullptr; // [tables][4096]: symbol | (freq - 1) << 8 | bias << 20
+    bool over = false;
+};
+
+// One grid of codes. `reference`: magnitudes of the grid coded before it (padded rows), or null.
+template <class Q>
+struct GridJob {
+    Q* codes = nullptr;              // dense
+    Dims dims;
+    bool folded = false;             // rows are steps of 64 parallel segments of one series
+    uint16_t* magnitudes = nullptr;  // out, padded by one cell on each side of a row
+    const uint16_t* reference = nullptr;
+    Dims reference_dims;
+    const uint16_t* zeros = nullptr; // a row of zeros as long as any row here
+    uint8_t* contexts = nullptr;     // encode: fine contexts out; decode: a row of scratch
+    uint8_t* symbols = nullptr;      // encode: out; decode: a row of scratch
+    uint32_t (*histogram)[256] = nullptr;
+};
+
+template <class Q>
+struct Entropy {
+    void (*model_grid)(GridJob<Q>& job, BitWriter& bits);
+    void (*decode_grid)(GridJob<Q>& job, RansDecoder& rans, const uint8_t* table_of, BitReader& bits);
+};
+
+struct Kernels {
+    const char* name;
+    Predict<float> predict_f32;
+    Predict<double> predict_f64;
+    Lorenzo<int32_t> lorenzo_i32;
+    Lorenzo<int64_t> lorenzo_i64;
+    Entropy<int32_t> entropy_i32;
+    Entropy<int64_t> entropy_i64;
+    // Encodes one row backwards; returns the new write position (words grow downwards).
+    uint8_t* (*rans_encode_row)(const uint8_t* symbols, const uint8_t* contexts, const uint8_t* table_of, size_t n,
+                                const EncodeSymbol (*tables)[256], uint32_t* state, uint32_t lanes, uint8_t* words);
+    void (*rans_decode_row)(RansDecoder& rans, const uint8_t* tables, uint8_t* symbols, size_t n);
+};
+
+const Kernels& kernels();                    // the best for this machine
+const Kernels* kernels_named(const char*);   // a particular one, or null where the machine lacks it
+
+template <class T>
+const Predict<T>& predict(const Kernels& k) {
+    if constexpr (sizeof(T) == 4) return k.predict_f32;
+    else return k.predict_f64;
+}
+template <class Q>
+const Entropy<Q>& entropy(const Kernels& k) {
+    if constexpr (sizeof(Q) == 4) return k.entropy_i32;
+    else return k.entropy_i64;
+}
+template <class Q>
+const Lorenzo<Q>& lorenzo(const Kernels& k) {
+    if constexpr (sizeof(Q) == 4) return k.lorenzo_i32;
+    else return k.lorenzo_i64;
+}
+
+}  // namespace sciflow
