@@ -38,52 +38,47 @@ bool is_constant(const T* in, size_t n) {
     return true;
 }
 
-// Marks what must come back bit for bit: not finite, negative zero, too large to predict with, or listed.
 template <class T>
-size_t mark_exact(const T* in, size_t n, std::span<const uint64_t> preserve, uint8_t* exact) {
-    constexpr BitsOf<T> negative_zero = BitsOf<T>(1) << (8 * sizeof(T) - 1);
-    size_t count = 0;
-    for (size_t i = 0; i < n; ++i) {
-        const bool usual = std::fabs(in[i]) <= huge<T>() && std::bit_cast<BitsOf<T>>(in[i]) != negative_zero;
-        exact[i] = usual ? 0 : 1;
-        count += !usual;
-    }
-    for (uint64_t listed : preserve) {
-        const auto bits = static_cast<BitsOf<T>>(listed);
-        for (size_t i = 0; i < n; ++i) {
-            const bool hit = std::bit_cast<BitsOf<T>>(in[i]) == bits && !exact[i];
-            exact[i] |= hit ? 1 : 0;
-            count += hit;
-        }
-    }
-    return count;
+bool listed(T x, std::span<const uint64_t> preserve) {
+    for (uint64_t p : preserve)
+        if (std::bit_cast<BitsOf<T>>(x) == static_cast<BitsOf<T>>(p)) return true;
+    return false;
 }
 
+// Some of the values that can be predicted from, evenly spread.
 template <class T>
-std::vector<T> draw_sample(const T* in, const uint8_t* exact, size_t n) {
+std::vector<T> draw_sample(const T* in, size_t n, std::span<const uint64_t> preserve) {
+    const auto usual = [&](T v) { return std::fabs(v) <= huge<T>() && !listed(v, preserve); };
     std::vector<T> s;
     const size_t every = std::max<size_t>(1, n / SAMPLE);
     for (size_t i = every / 2; i < n; i += every)
-        if (!exact[i]) s.push_back(in[i]);
-    if (s.empty())
-        for (size_t i = 0; i < n && s.size() < SAMPLE; ++i)
-            if (!exact[i]) s.push_back(in[i]);
+        if (usual(in[i])) s.push_back(in[i]);
+    for (size_t i = 0; i < n && s.empty(); ++i)
+        if (usual(in[i])) s.push_back(in[i]);
     return s;
 }
 
-// Values too far from the rest to be told by a code, an undeclared fill value say, are exact too.
+struct Interval {
+    double low, high;
+};
+
+// Where codes can reach: values further from the middle, an undeclared fill value say, are stored exactly.
 template <class T>
-size_t mark_outliers(const T* in, size_t n, std::vector<T> sample, double step, uint8_t* exact) {
-    std::nth_element(sample.begin(), sample.begin() + static_cast<ptrdiff_t>(sample.size() / 2), sample.end());
-    const double middle = sample[sample.size() / 2];
-    const T low = static_cast<T>(middle - step * CODE_SPAN), high = static_cast<T>(middle + step * CODE_SPAN);
-    size_t count = 0;
-    for (size_t i = 0; i < n; ++i) {
-        const bool out = (in[i] < low || in[i] > high) && !exact[i];
-        exact[i] |= out ? 1 : 0;
-        count += out;
-    }
-    return count;
+Interval reach(std::vector<T> sample, double step) {
+    const double most = static_cast<double>(huge<T>());
+    if (sample.empty()) return {-most, most};
+    std::sort(sample.begin(), sample.end());  // each value once: a fill value may be most of the block
+    sample.erase(std::unique(sample.begin(), sample.end()), sample.end());
+    const auto half = sample.begin() + static_cast<ptrdiff_t>(sample.size() / 2);
+    const double middle = static_cast<double>(*half);
+    return {std::max(-most, middle - step * CODE_SPAN), std::min(most, middle + step * CODE_SPAN)};
+}
+
+// |x - y| <= bound, decided exactly (Knuth's two-difference tells what the subtraction rounded away).
+bool within(double x, double y, double bound) {
+    const double d = x - y, b = d - x, rest = (x - (d - b)) - (y + b);
+    const double size = std::fabs(d);
+    return size < bound || (size == bound && (d < 0 ? rest >= 0 : rest <= 0));
 }
 
 template <class T>
@@ -96,23 +91,24 @@ class Encoder {
     void run() {
         if (is_constant(in_, n_)) {
             writer_.u8(static_cast<uint8_t>(Mode::constant));
-            writer_.raw(in_[0]);
+            writer_.raw(settled(in_[0]));
             return;
         }
         grow(s_.exact);
-        exact_count_ = mark_exact(in_, n_, options_.preserve, s_.exact.data());
+        const std::vector<T> sample = draw_sample(in_, n_, options_.preserve);
+        const bool relative = header_.pointwise() || needs_every_bit(sample);
+        const Interval r = relative ? Interval{-INFINITY, INFINITY}
+                           : options_.lattice_only ? everywhere() : reach(sample, 2 * options_.bound);
+        mark(relative ? std::numeric_limits<T>::lowest() : static_cast<T>(r.low),
+             relative ? std::numeric_limits<T>::max() : static_cast<T>(r.high));
         const size_t start = out_.size();
-        if (exact_count_ == n_) {
-            lorenzo_of(LinearMap{0, 1}, 0);
-        } else if (header_.pointwise() || options_.bound == 0) {
-            magnitudes();
-        } else {
-            bounded();
-        }
+        if (exact_count_ == n_) lorenzo_of(LinearMap{0, 1}, 0);
+        else if (relative) magnitudes();
+        else bounded(sample);
         if (out_.size() - start > n_ * sizeof(T)) {
             out_.resize(start);
             writer_.u8(static_cast<uint8_t>(Mode::raw));
-            writer_.bytes(View(reinterpret_cast<const uint8_t*>(in_), n_ * sizeof(T)));
+            for (size_t i = 0; i < n_; ++i) writer_.raw(settled(in_[i]));
         }
     }
 
@@ -122,11 +118,62 @@ class Encoder {
         if (v.size() < n_ + 64) v.resize(n_ + 64);
     }
 
-    void bounded() {
-        const std::vector<T> sample = draw_sample(in_, s_.exact.data(), n_);
-        exact_count_ += mark_outliers(in_, n_, sample, 2 * options_.bound, s_.exact.data());
+    // A bound far below the spacing of the values asks for all of their bits.
+    bool needs_every_bit(const std::vector<T>& sample) const {
+        if (options_.bound == 0) return true;
+        if (options_.lattice_only) return false;
+        double largest = 0;
+        for (T v : sample) largest = std::max(largest, std::fabs(static_cast<double>(v)));
+        return options_.bound < largest * (sizeof(T) == 4 ? 0x1p-31 : 0x1p-60) || !std::isnormal(static_cast<T>(options_.bound));
+    }
+
+    // What a value becomes whatever it is stored beside. Rewrite-safe streams promise that decoding and encoding again
+    // changes nothing, so even a block that is stored raw holds lattice values.
+    T settled(T x) const {
+        if (!options_.lattice_only || header_.pointwise() || options_.bound == 0) return x;
+        uint8_t exact = 0;
+        const Interval r = everywhere();
+        const Scan<T>& scan = sciflow::scan<T>(kernels());
+        scan.mark_exact(&x, 1, static_cast<T>(r.low), static_cast<T>(r.high), &exact);
+        for (uint64_t pattern : options_.preserve) scan.mark_pattern(&x, 1, pattern, &exact);
+        const LinearMap map{0, 2 * options_.bound};
+        int64_t q = 0;
+        return !exact && map.forward(x, q) && keeps(map, x, q) ? map.inverse<T>(q) : x;
+    }
+
+    // Where the lattice reaches, of whatever block.
+    Interval everywhere() const {
+        const double most = std::min(static_cast<double>(huge<T>()), 2 * options_.bound * 0x1p50);
+        return {-most, most};
+    }
+
+    void mark(T low, T high) {
+        const Scan<T>& scan = sciflow::scan<T>(kernels());
+        exact_count_ = scan.mark_exact(in_, n_, low, high, s_.exact.data());
+        for (uint64_t pattern : options_.preserve)
+            exact_count_ += scan.mark_pattern(in_, n_, pattern, s_.exact.data());
+    }
+
+    void bounded(const std::vector<T>& sample) {
         const T* values = with_holes();
-        const Choice c = choose(values, dims_, sample, options_, s_);
+        const std::vector<Choice> choices = choose(values, dims_, sample, options_, s_);
+        const size_t start = out_.size(), marked = exact_count_;
+        if (choices.size() > 1 && marked > 0) s_.marked.assign(s_.exact.begin(), s_.exact.end());
+        code(values, choices[0]);
+        for (size_t k = 1; k < choices.size(); ++k) {
+            const Bytes best(out_.begin() + static_cast<ptrdiff_t>(start), out_.end());
+            out_.resize(start);
+            exact_count_ = marked;
+            if (marked > 0) std::copy(s_.marked.begin(), s_.marked.end(), s_.exact.begin());
+            else std::fill_n(s_.exact.data(), n_, uint8_t{0});
+            code(values, choices[k]);
+            if (out_.size() - start <= best.size()) continue;
+            out_.resize(start);
+            writer_.bytes(best);
+        }
+    }
+
+    void code(const T* values, const Choice& c) {
         if (c.mode == Mode::multilevel) multilevel_of(values, c);
         else if (c.mode == Mode::lattice) lattice_of(c);
         else lorenzo_of(c.map, c.mask);
@@ -134,9 +181,9 @@ class Encoder {
 
     const T* with_holes() {
         if (exact_count_ == 0) return in_;
-        grow(s_.work);
-        for (size_t i = 0; i < n_; ++i) s_.work[i] = s_.exact[i] ? std::numeric_limits<T>::quiet_NaN() : in_[i];
-        return s_.work.data();
+        grow(s_.holes);
+        for (size_t i = 0; i < n_; ++i) s_.holes[i] = s_.exact[i] ? std::numeric_limits<T>::quiet_NaN() : in_[i];
+        return s_.holes.data();
     }
 
     void multilevel_of(const T* values, const Choice& c) {
@@ -173,15 +220,14 @@ class Encoder {
 
     bool keeps(const LinearMap& map, T x, int64_t q) const {
         const T back = map.inverse<T>(q);
-        if (!(error(x, back) <= options_.bound)) return false;
+        if (!within(static_cast<double>(x), static_cast<double>(back), options_.bound)) return false;
         int64_t again = 0;
         return !options_.lattice_only || (map.forward(back, again) && again == q);
     }
 
-    // |x - y|, rounded up where it is rounded.
+    // |x - y|, rounded up.
     static double error(T x, T y) {
         const double d = std::fabs(static_cast<double>(x) - static_cast<double>(y));
-        if constexpr (sizeof(T) == 4) return d;
         return std::nextafter(d, std::numeric_limits<double>::infinity());
     }
 
@@ -195,14 +241,47 @@ class Encoder {
         return std::max(most - s_.wide[0], s_.wide[0] - least);
     }
 
-    void lattice_of(const Choice& c) {
-        to_integers(c.map);
-        if (span() >= largest_lattice<T>()) return lorenzo_from_integers(c.map, choose_lorenzo(s_.wide.data(), dims_));
-        grow(s_.work);
+    LatticeJob job_of(const LinearMap& map) const {
+        LatticeJob job;
+        job.origin = map.origin;
+        job.step = map.step;
+        job.inverse = 1 / map.step;
+        int64_t q = 0;
+        map.forward(first_regular(), q);
+        job.base = static_cast<double>(q);
+        job.bound = options_.bound;
+        job.fixed_point = options_.lattice_only;
+        return job;
+    }
+
+    // Integers of every value into s_.codes, from the first regular one's; false where they need more than 31 bits.
+    bool to_codes(const LatticeJob& job) {
         grow(s_.codes);
-        const int64_t base = s_.wide[0];
-        for (size_t i = 0; i < n_; ++i)
-            s_.work[i] = s_.exact[i] ? std::numeric_limits<T>::quiet_NaN() : static_cast<T>(s_.wide[i] - base);
+        if (exact_count_ > 0) grow(s_.was_exact);
+        if (exact_count_ > 0) std::copy_n(s_.exact.data(), n_, s_.was_exact.data());
+        const size_t far = quantize<T>(kernels()).to_lattice(in_, n_, job, s_.codes.data(), s_.exact.data());
+        if (far > 0) {
+            if (exact_count_ > 0) std::copy_n(s_.was_exact.data(), n_, s_.exact.data());
+            else std::fill_n(s_.exact.data(), n_, uint8_t{0});
+            return false;
+        }
+        exact_count_ = 0;
+        each_marked(s_.exact.data(), n_, [&](size_t i) {
+            if (i > 0) s_.codes[i] = s_.codes[i - 1];  // a hole repeats its neighbour
+            ++exact_count_;
+        });
+        return true;
+    }
+
+    void lattice_of(const Choice& c) {
+        const LatticeJob job = job_of(c.map);
+        if (!to_codes(job)) return lorenzo_wide(c.map, c.mask);
+        const auto [least, most] = std::minmax_element(s_.codes.begin(), s_.codes.begin() + static_cast<ptrdiff_t>(n_));
+        if (std::max<int64_t>(-int64_t{*least}, *most) >= largest_lattice<T>())
+            return lorenzo_narrow(c.map, choose_lorenzo(s_.codes.data(), dims_, s_.entropy), job);
+        grow(s_.work);
+        for (size_t i = 0; i < n_; ++i) s_.work[i] = static_cast<T>(s_.codes[i]);
+        each_marked(s_.exact.data(), n_, [&](size_t i) { s_.work[i] = std::numeric_limits<T>::quiet_NaN(); });
         MultilevelPlan plan;
         plan.mask = c.mask;
         plan.lattice = true;
@@ -210,40 +289,52 @@ class Encoder {
         multilevel_encode(s_.work.data(), dims_, 0.5, plan, s_.codes.data(), s_.failed, s_.multilevel);
         head(Mode::lattice, plain(c.map) ? PLAIN_STEP : 0);
         write_map(c.map);
-        writer_.zigzag(base);
+        writer_.zigzag(static_cast<int64_t>(job.base));
         write_plan(dims_, plan, out_);
         encode_grids<int32_t>(multilevel_grids(dims_, plan.mask), s_.codes.data(), s_.entropy, out_);
     }
 
     void lorenzo_of(const LinearMap& map, unsigned mask) {
-        to_integers(map);
-        lorenzo_from_integers(map, mask);
+        const LatticeJob job = job_of(map);
+        if (to_codes(job)) lorenzo_narrow(map, mask, job);
+        else lorenzo_wide(map, mask);
     }
 
-    void lorenzo_from_integers(const LinearMap& map, unsigned mask) {
-        const bool wide = span() >= NARROW;
-        head(Mode::lorenzo, static_cast<uint8_t>((wide ? WIDE : 0) | (plain(map) ? PLAIN_STEP : 0)));
+    void lorenzo_narrow(const LinearMap& map, unsigned mask, const LatticeJob& job) {
+        head(Mode::lorenzo, plain(map) ? PLAIN_STEP : 0);
         write_map(map);
-        differences(mask, wide);
+        writer_.zigzag(static_cast<int64_t>(job.base));
+        differences(mask, s_.codes);
     }
 
-    void differences(unsigned mask, bool wide) {
-        const int64_t base = s_.wide[0];
-        writer_.zigzag(base);
+    void lorenzo_wide(const LinearMap& map, unsigned mask) {
+        to_integers(map);
+        head(Mode::lorenzo, static_cast<uint8_t>(WIDE | (plain(map) ? PLAIN_STEP : 0)));
+        write_map(map);
+        wide_differences(mask, true);
+    }
+
+    template <class Q>
+    void differences(unsigned mask, std::vector<Q>& codes) {
         writer_.u8(static_cast<uint8_t>(mask));
         GridSpec grid;
         grid.dims = dims_;
+        lorenzo<Q>(kernels()).forward(codes.data(), dims_, mask);
+        encode_grids<Q>({grid}, codes.data(), s_.entropy, out_);
+    }
+
+    // The integers in s_.wide, from the first of them on, in 64 or in 32 bits.
+    void wide_differences(unsigned mask, bool wide) {
+        const int64_t base = s_.wide[0];
+        writer_.zigzag(base);
         if (wide) {
             for (size_t i = 0; i < n_; ++i)
                 s_.wide[i] = static_cast<int64_t>(static_cast<uint64_t>(s_.wide[i]) - static_cast<uint64_t>(base));
-            lorenzo<int64_t>(kernels()).forward(s_.wide.data(), dims_, mask);
-            encode_grids<int64_t>({grid}, s_.wide.data(), s_.entropy, out_);
-            return;
+            return differences(mask, s_.wide);
         }
         grow(s_.codes);
         for (size_t i = 0; i < n_; ++i) s_.codes[i] = static_cast<int32_t>(s_.wide[i] - base);
-        lorenzo<int32_t>(kernels()).forward(s_.codes.data(), dims_, mask);
-        encode_grids<int32_t>({grid}, s_.codes.data(), s_.entropy, out_);
+        differences(mask, s_.codes);
     }
 
     // Bounds relative to each value, and no loss at all: signs apart, magnitudes through their bit patterns.
@@ -252,7 +343,7 @@ class Encoder {
         grow(s_.sign);
         grow(s_.wide);
         int64_t held = 0;
-        bool signs = false;
+        size_t signs = 0;
         for (size_t i = 0; i < n_; ++i) {
             const bool negative = std::signbit(in_[i]) && !s_.exact[i];
             s_.sign[i] = negative;
@@ -266,15 +357,15 @@ class Encoder {
                     q = held;
                 }
             }
-            signs |= s_.sign[i] != 0;
+            signs += s_.sign[i];
             s_.wide[i] = held = q;
         }
-        const unsigned mask = choose_lorenzo(s_.wide.data(), dims_);
+        const unsigned mask = choose_lorenzo(s_.wide.data(), dims_, s_.entropy);
         const bool wide = span() >= NARROW;
         head(Mode::lorenzo, static_cast<uint8_t>(MAGNITUDES | (wide ? WIDE : 0) | (signs ? HAS_SIGNS : 0)));
-        if (signs) write_mask(s_.sign.data(), dims_, s_.entropy, out_);
+        if (signs) write_mask(s_.sign.data(), signs, dims_, s_.entropy, out_);
         writer_.varint(map.stride);
-        differences(mask, wide);
+        wide_differences(mask, wide);
     }
 
     bool keeps_ratio(T x, T back) const {
@@ -294,10 +385,11 @@ class Encoder {
         writer_.u8(static_cast<uint8_t>(mode));
         writer_.u8(static_cast<uint8_t>(flags | (exact_count_ ? HAS_EXACT : 0)));
         if (exact_count_ == 0) return;
-        write_mask(s_.exact.data(), dims_, s_.entropy, out_);
-        std::vector<BitsOf<T>> bits(n_);
-        std::memcpy(bits.data(), in_, n_ * sizeof(T));
-        write_exact(bits.data(), s_.exact.data(), n_, s_.entropy, out_);
+        write_mask(s_.exact.data(), exact_count_, dims_, s_.entropy, out_);
+        std::vector<BitsOf<T>> bits;
+        bits.reserve(exact_count_);
+        each_marked(s_.exact.data(), n_, [&](size_t i) { bits.push_back(std::bit_cast<BitsOf<T>>(in_[i])); });
+        write_exact(bits, s_.entropy, out_);
     }
 
     T first_regular() const {
@@ -364,18 +456,18 @@ class Decoder {
         if (Status s = read_exact_set(flags); s != Status::ok) return s;
         Status s = mode == Mode::multilevel ? multilevel() : mode == Mode::lattice ? lattice(flags) : lorenzo_block(flags);
         if (s != Status::ok) return s;
-        if (flags & HAS_EXACT)
-            for (size_t i = 0; i < n_; ++i)
-                if (s_.exact[i]) out_[i] = std::bit_cast<T>(exact_[i]);
+        size_t k = 0;
+        if (flags & HAS_EXACT) each_marked(s_.exact.data(), n_, [&](size_t i) { out_[i] = std::bit_cast<T>(exact_[k++]); });
         return end();
     }
 
     Status read_exact_set(uint8_t flags) {
         if (!(flags & HAS_EXACT)) return Status::ok;
         grow(s_.exact);
-        exact_.resize(n_);
         if (Status s = read_mask(in_, dims_, s_.entropy, s_.exact.data()); s != Status::ok) return s;
-        return read_exact(in_, s_.exact.data(), n_, s_.entropy, exact_.data());
+        size_t count = 0;
+        each_marked(s_.exact.data(), n_, [&](size_t) { ++count; });
+        return read_exact(in_, count, s_.entropy, exact_);
     }
 
     Status read_codes(const MultilevelPlan& plan) {
@@ -415,25 +507,29 @@ class Decoder {
     }
 
     template <class Q>
-    Status integers(std::vector<Q>& q, int64_t base, unsigned mask) {
+    Status differences(std::vector<Q>& q, unsigned mask) {
         grow(q);
         GridSpec grid;
         grid.dims = dims_;
         if (Status s = decode_grids<Q>(in_, {grid}, q.data(), s_.entropy); s != Status::ok) return s;
         lorenzo<Q>(kernels()).inverse(q.data(), dims_, mask);
-        grow(s_.wide);
-        for (size_t i = 0; i < n_; ++i)
-            s_.wide[i] = static_cast<int64_t>(static_cast<uint64_t>(static_cast<int64_t>(q[i])) + static_cast<uint64_t>(base));
         return Status::ok;
+    }
+
+    Status read_signs(uint8_t flags) {
+        if (!(flags & HAS_SIGNS)) return Status::ok;
+        grow(s_.sign);
+        return read_mask(in_, dims_, s_.entropy, s_.sign.data());
+    }
+
+    static int64_t plus(int64_t a, int64_t b) {
+        return static_cast<int64_t>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
     }
 
     Status lorenzo_block(uint8_t flags) {
         LinearMap map;
         MagnitudeMap magnitudes;
-        if (flags & HAS_SIGNS) {
-            grow(s_.sign);
-            if (Status s = read_mask(in_, dims_, s_.entropy, s_.sign.data()); s != Status::ok) return s;
-        }
+        if (Status s = read_signs(flags); s != Status::ok) return s;
         if (flags & MAGNITUDES) {
             if (!in_.varint(magnitudes.stride)) return Status::truncated;
         } else if (Status s = read_map(flags, map); s != Status::ok) {
@@ -443,12 +539,21 @@ class Decoder {
         uint8_t mask = 0;
         if (!in_.zigzag(base) || !in_.u8(mask)) return Status::truncated;
         if (mask > 15) return Status::corrupt;
-        const Status s = (flags & WIDE) ? integers(s_.wide, base, mask) : integers(s_.codes, base, mask);
+        const Status s = (flags & WIDE) ? differences(s_.wide, mask) : differences(s_.codes, mask);
         if (s != Status::ok) return s;
-        for (size_t i = 0; i < n_; ++i)
-            out_[i] = (flags & MAGNITUDES)
-                          ? magnitudes.inverse<T>(s_.wide[i], (flags & HAS_SIGNS) && s_.sign[i])
-                          : map.inverse<T>(s_.wide[i]);
+        const auto integer = [&](size_t i) { return plus((flags & WIDE) ? s_.wide[i] : int64_t{s_.codes[i]}, base); };
+        if (flags & MAGNITUDES) {
+            for (size_t i = 0; i < n_; ++i)
+                out_[i] = magnitudes.inverse<T>(integer(i), (flags & HAS_SIGNS) && s_.sign[i]);
+        } else if (flags & WIDE) {
+            for (size_t i = 0; i < n_; ++i) out_[i] = map.inverse<T>(integer(i));
+        } else {
+            LatticeJob job;
+            job.origin = map.origin;
+            job.step = map.step;
+            job.base = static_cast<double>(base);
+            quantize<T>(kernels()).from_lattice(s_.codes.data(), n_, job, out_);
+        }
         return Status::ok;
     }
 
@@ -471,22 +576,20 @@ struct Check {
 };
 
 template <class T>
-bool listed(T x, std::span<const uint64_t> preserve) {
-    for (uint64_t p : preserve)
-        if (std::bit_cast<BitsOf<T>>(x) == static_cast<BitsOf<T>>(p)) return true;
-    return false;
-}
-
-// |x - y| <= bound, decided exactly (Knuth's two-difference tells what the subtraction rounded away).
-bool within(double x, double y, double bound) {
-    const double d = x - y, b = d - x, rest = (x - (d - b)) - (y + b);
-    const double size = std::fabs(d);
-    return size < bound || (size == bound && (d < 0 ? rest >= 0 : rest <= 0));
+bool clearly_holds(const T* in, const T* out, size_t n, const EncodeOptions& o) {
+    const Scan<T>& scan = sciflow::scan<T>(kernels());
+    T limit = static_cast<T>(o.bound);
+    if (static_cast<double>(limit) > o.bound) limit = std::nextafter(limit, T(0));
+    if (!scan.clearly_within(in, out, n, limit)) return false;
+    for (uint64_t pattern : o.preserve)
+        if (!scan.pattern_kept(in, out, n, pattern)) return false;
+    return true;
 }
 
 template <class T>
 Check check(const T* in, const T* out, size_t n, const Header& h, const EncodeOptions& o) {
     Check c;
+    if (o.mse == 0 && !h.pointwise() && clearly_holds(in, out, n, o)) return c;
     for (size_t i = 0; i < n; ++i) {
         if (std::bit_cast<BitsOf<T>>(in[i]) == std::bit_cast<BitsOf<T>>(out[i])) {
             c.counted += std::isfinite(in[i]) && !listed(in[i], o.preserve);
@@ -524,6 +627,7 @@ template <class T>
 Status encode_block(const T* in, const Dims& dims, const Header& header, const EncodeOptions& asked,
                     BlockScratch<T>& scratch, Bytes& out) {
     EncodeOptions options = asked;
+    options.bound = std::min(options.bound, static_cast<double>(huge<T>()) / 4);  // twice it must not overflow
     if (options.mse > 0 && options.lattice_only) options.bound = std::min(options.bound, std::sqrt(options.mse));
     const size_t start = out.size(), n = dims.size();
     for (int attempt = 0; attempt < 2; ++attempt) {

@@ -31,8 +31,8 @@ template <class T>
 struct BlockScratch {
     EntropyScratch entropy;
     MultilevelScratch<T> multilevel;
-    std::vector<T> work, check;
-    std::vector<uint8_t> exact, sign;
+    std::vector<T> holes, work, check;
+    std::vector<uint8_t> exact, was_exact, marked, sign;
     std::vector<int32_t> codes;
     std::vector<int64_t> wide;
     std::vector<uint32_t> failed;

@@ -1,13 +1,14 @@
 #include "choose.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <limits>
 
 namespace sciflow {
 
 namespace {
 
-constexpr size_t CROP_VALUES = 24576;
+constexpr size_t CROP_VALUES = 16384;
 constexpr double EDGE_ALLOWANCE = 0.985;  // a crop has more edge than its block, and interpolation suffers there
 
 struct Crop {
@@ -17,7 +18,7 @@ struct Crop {
 
 Dims crop_dims(const Dims& block) {
     Dims d = block;
-    const size_t most = std::min(CROP_VALUES, std::max<size_t>(2048, block.size() / 6));
+    const size_t most = std::min(CROP_VALUES, std::max<size_t>(2048, block.size() / 8));
     while (d.size() > most) {
         size_t* largest = std::max_element(d.n, d.n + AXES);
         *largest = (*largest + 1) / 2;
@@ -25,17 +26,49 @@ Dims crop_dims(const Dims& block) {
     return d;
 }
 
-std::vector<Crop> crops_of(const Dims& block) {
-    std::vector<Crop> crops;
+// Radical inverse: positions that fill an interval evenly, however many of them are taken.
+double spread(size_t k, size_t base) {
+    double v = 0, f = 1;
+    for (; k > 0; k /= base) v += static_cast<double>(k % base) * (f /= static_cast<double>(base));
+    return v;
+}
+
+// How much there is to code in a crop: octaves of differences along its rows, every eighth row; holes count nothing.
+template <class V>
+double activity(const V* values, const Dims& block, const Crop& c, double step) {
+    const Layout from = Layout::dense(block);
+    double sum = 0;
+    size_t r = 0;
+    for (size_t i0 = 0; i0 < c.dims.n[0]; ++i0)
+        for (size_t i1 = 0; i1 < c.dims.n[1]; ++i1)
+            for (size_t i2 = 0; i2 < c.dims.n[2]; ++i2, ++r) {
+                if (r % 8) continue;
+                const V* row = values + from.row(c.origin[0] + i0, c.origin[1] + i1, c.origin[2] + i2) + c.origin[X];
+                for (size_t x = 1; x < c.dims.n[X]; ++x) {
+                    const float d = static_cast<float>(std::fabs(static_cast<double>(row[x]) - static_cast<double>(row[x - 1])) / step);
+                    if (d < 1e30f) sum += static_cast<double>(std::bit_cast<int32_t>(1.0f + d) - 0x3f800000);
+                }
+            }
+    return sum;
+}
+
+// Of a few crops the liveliest, where most bits will go, and two further down the order.
+template <class V>
+std::vector<Crop> crops_of(const V* values, const Dims& block, double step) {
     const Dims d = crop_dims(block);
-    const size_t count = block.size() > 4 * d.size() ? 2 : 1;
-    for (size_t k = 0; k < count; ++k) {
+    const size_t count = block.size() > 5 * d.size() ? 24 : 1;
+    std::vector<std::pair<double, Crop>> crops;
+    for (size_t k = 1; k <= count; ++k) {
         Crop c;
         c.dims = d;
-        for (int a = 0; a < AXES; ++a) c.origin[a] = (block.n[a] - d.n[a]) * (1 + 2 * k) / (2 * count);
-        crops.push_back(c);
+        constexpr size_t bases[AXES] = {7, 5, 3, 2};
+        for (int a = 0; a < AXES; ++a)
+            c.origin[a] = static_cast<size_t>(static_cast<double>(block.n[a] - d.n[a]) * spread(k, bases[a]));
+        crops.emplace_back(count == 1 ? 0 : activity(values, block, c, step), c);
     }
-    return crops;
+    std::stable_sort(crops.begin(), crops.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+    if (count == 1) return {crops[0].second};
+    return {crops[0].second, crops[count / 4].second, crops[count / 2].second};
 }
 
 template <class V>
@@ -49,41 +82,18 @@ void copy_crop(const V* values, const Dims& block, const Crop& c, V* out) {
             }
 }
 
-// Order-0 entropy of the codes, small ones as symbols, large ones as octaves with their bits behind them.
-class CodePrice {
-  public:
-    template <class Q>
-    void add(const Q* codes, size_t n) {
-        for (size_t i = 0; i < n; ++i) {
-            const uint64_t a = static_cast<uint64_t>(codes[i] < 0 ? -static_cast<int64_t>(codes[i]) : static_cast<int64_t>(codes[i]));
-            if (a <= EXACT) {
-                ++count_[2 * a + (codes[i] < 0)];
-            } else {
-                const int e = 63 - __builtin_clzll(a);
-                ++count_[64 + 2 * e + ((a >> (e - 1)) & 1)];
-                extra_ += e;
-            }
-        }
-        total_ += n;
-    }
-    double bits() const {
-        double b = static_cast<double>(extra_);
-        for (uint32_t c : count_)
-            if (c) b -= c * std::log2(static_cast<double>(c) / static_cast<double>(total_));
-        return b;
-    }
-
-  private:
-    uint32_t count_[192] = {};
-    uint64_t extra_ = 0, total_ = 0;
-};
+std::vector<GridSpec> whole(const Dims& d) {
+    GridSpec g;
+    g.dims = d;
+    return {g};
+}
 
 template <class T>
 class Trials {
   public:
     Trials(const T* values, const Dims& dims, const EncodeOptions& options, BlockScratch<T>& scratch)
         : options_(options), scratch_(scratch) {
-        for (const Crop& c : crops_of(dims)) {
+        for (const Crop& c : crops_of(values, dims, 2 * options.bound)) {
             std::vector<T> v(c.dims.size());
             copy_crop(values, dims, c, v.data());
             crops_.push_back(std::move(v));
@@ -94,7 +104,7 @@ class Trials {
     }
 
     double multilevel(unsigned mask, double step) {
-        CodePrice price;
+        double bits = 0;
         size_t failures = 0;
         for (const auto& crop : crops_) {
             MultilevelPlan plan;
@@ -103,14 +113,14 @@ class Trials {
             plan.start = start_of(crop);
             failed_.clear();
             multilevel_encode(crop.data(), dims_, options_.bound, plan, codes_.data(), failed_, scratch_.multilevel);
-            price.add(codes_.data(), codes_.size());
+            bits += price_fine(mask);
             failures += failed_.size();
         }
-        return price.bits() * EDGE_ALLOWANCE + exact_bits(failures);
+        return bits * EDGE_ALLOWANCE + exact_bits(failures);
     }
 
     double lattice(unsigned mask, const LinearMap& map) {
-        CodePrice price;
+        double bits = 0;
         size_t failures = 0;
         std::vector<T> v(dims_.size());
         for (const auto& crop : crops_) {
@@ -125,25 +135,39 @@ class Trials {
             plan.lattice = true;
             failed_.clear();
             multilevel_encode(v.data(), dims_, 0.5, plan, codes_.data(), failed_, scratch_.multilevel);
-            price.add(codes_.data(), codes_.size());
+            bits += price_fine(mask);
         }
-        return price.bits() * EDGE_ALLOWANCE + exact_bits(failures);
+        return bits * EDGE_ALLOWANCE + exact_bits(failures);
     }
 
     double lorenzo(unsigned mask, const LinearMap& map) {
-        CodePrice price;
+        double bits = 0;
         size_t failures = 0;
         for (const auto& crop : crops_) {
             failures += to_integers(crop, map);
             sciflow::lorenzo<int64_t>(kernels()).forward(integers_.data(), dims_, mask);
-            price.add(integers_.data() + 1, integers_.size() - 1);
+            integers_[0] = 0;
+            bits += price_grids(whole(dims_), integers_.data(), scratch_.entropy);
         }
-        return price.bits() + exact_bits(failures);
+        return bits + exact_bits(failures);
     }
 
-    const Dims& dims() const { return dims_; }
+    size_t values() const { return dims_.size() * crops_.size(); }
 
   private:
+    // The coarse levels of a crop see less of the field than those of its block: the fine ones stand for them.
+    double price_fine(unsigned mask) {
+        std::vector<GridSpec> grids = multilevel_grids(dims_, mask);
+        size_t skipped = 0, first = 0;
+        while (first + 1 < grids.size() && skipped + grids[first].dims.size() <= codes_.size() / 32)
+            skipped += grids[first++].dims.size();
+        grids.erase(grids.begin(), grids.begin() + static_cast<ptrdiff_t>(first));
+        for (GridSpec& g : grids) g.reference -= static_cast<int>(first);
+        grids[0].reference = -1;
+        const double n = static_cast<double>(codes_.size());
+        return price_grids(grids, codes_.data() + skipped, scratch_.entropy) * n / (n - static_cast<double>(skipped));
+    }
+
     double exact_bits(size_t failures) const { return static_cast<double>(failures) * (8.0 * sizeof(T) + 8); }
 
     static double start_of(const std::vector<T>& crop) {
@@ -207,74 +231,113 @@ std::pair<unsigned, double> best_mask(unsigned all, unsigned fewest, Price&& pri
     return {mask, least};
 }
 
-// Near the float's own precision a step of an odd number of half ulps wastes nothing to rounding.
+// The spacing of floats at the sample's largest magnitude.
 template <class T>
-double grid_friendly_step(const std::vector<T>& sample, double bound) {
+double spacing(const std::vector<T>& sample) {
     double largest = 0;
     for (T v : sample) largest = std::max(largest, std::fabs(static_cast<double>(v)));
-    const double ulp = std::exp2(std::floor(std::log2(largest)) - (sizeof(T) == 4 ? 23 : 52));
-    if (!(largest > 0) || !(bound < 64 * ulp) || !(bound >= ulp)) return 0;
+    return largest > 0 ? std::exp2(std::floor(std::log2(largest)) - (sizeof(T) == 4 ? 23 : 52)) : 0;
+}
+
+// Twice the bound, less what rounding a reconstruction to T can add: so that hardly any value has to be exact.
+template <class T>
+double rounding_safe_step(const std::vector<T>& sample, double bound) {
+    const double ulp = spacing(sample);
+    return bound > 4 * ulp ? 2 * (bound - ulp) : 2 * bound;
+}
+
+// Near the float's own precision a step of an odd number of half spacings wastes nothing to rounding.
+template <class T>
+double grid_friendly_step(const std::vector<T>& sample, double bound) {
+    const double ulp = spacing(sample);
+    if (!(ulp > 0) || !(bound < 64 * ulp) || !(bound >= ulp)) return 0;
     return 2 * (std::floor(bound / ulp) + 0.5) * ulp;
+}
+
+// Whether hardly any value of the block strays from what its sample suggested.
+template <class T>
+bool lattice_holds(const T* values, size_t n, const LinearMap& map, double bound) {
+    size_t seen = 0, strays = 0;
+    for (size_t i = 0; i < n; i += 11) {
+        if (values[i] != values[i]) continue;
+        int64_t q = 0;
+        ++seen;
+        strays += !map.forward(values[i], q) ||
+                  !(std::fabs(static_cast<double>(values[i]) - static_cast<double>(map.inverse<T>(q))) <= bound);
+    }
+    return strays * 256 <= seen;
+}
+
+// Estimates are least sure where hardly anything is coded, so there a rival is tried from further behind.
+bool worth_trying(const Choice& rival, const Choice& best, size_t values, int level) {
+    if (level == 0) return false;
+    const double rate = best.price / static_cast<double>(values);
+    const double margin = level >= 2 ? 1.3 : rate < 0.5 ? 1.25 : 1.03;
+    return rival.mode != best.mode && rival.price < margin * best.price;
 }
 
 }  // namespace
 
 template <class T>
-Choice choose(const T* values, const Dims& dims, const std::vector<T>& sample, const EncodeOptions& options,
-              BlockScratch<T>& scratch) {
+std::vector<Choice> choose(const T* values, const Dims& dims, const std::vector<T>& sample, const EncodeOptions& options,
+                           BlockScratch<T>& scratch) {
     Trials<T> trials(values, dims, options, scratch);
     const unsigned all = long_axes(dims);
-    Choice best;
-    double least = std::numeric_limits<double>::infinity();
-    auto consider = [&](Mode mode, unsigned mask, const LinearMap& map, double step, double price) {
-        if (price >= least) return;
-        least = price;
-        best = {mode, mask, map, step};
+    std::vector<Choice> found;
+    auto add_lorenzo = [&](const LinearMap& map) {
+        const auto [mask, price] = best_mask(all, 0, [&](unsigned m) { return trials.lorenzo(m, map); });
+        found.push_back({Mode::lorenzo, mask, map, 0, price});
+        return mask;
     };
-    auto try_integers = [&](const LinearMap& map) {
-        const auto [deltas, cost] = best_mask(all, 0, [&](unsigned m) { return trials.lorenzo(m, map); });
-        consider(Mode::lorenzo, deltas, map, 0, cost);
-        const auto [axes, price] = best_mask(all, 1, [&](unsigned m) { return trials.lattice(m, map); });
-        consider(Mode::lattice, axes, map, 0, price);
+    auto add_lattice = [&](const LinearMap& map) {
+        const auto [mask, price] = best_mask(all, 1, [&](unsigned m) { return trials.lattice(m, map); });
+        found.push_back({Mode::lattice, mask, map, 0, price});
     };
     const LinearMap plain{0, 2 * options.bound};
+    const unsigned deltas = add_lorenzo(plain);
     if (options.lattice_only) {
-        try_integers(plain);
-        return best;
+        add_lattice(plain);
+    } else {
+        const double step = rounding_safe_step(sample, options.bound);
+        const auto [axes, price] = best_mask(all, 1, [&](unsigned m) { return trials.multilevel(m, step); });
+        found.push_back({Mode::multilevel, axes, plain, step, price});
+        if (const double s = grid_friendly_step(sample, options.bound); s > 0) {
+            found.push_back({Mode::multilevel, axes, plain, s, trials.multilevel(axes, s)});
+            found.push_back({Mode::lorenzo, deltas, {0, s}, 0, trials.lorenzo(deltas, {0, s})});
+        }
+        if (const LinearMap packed = find_lattice(sample, options.bound); packed.step > 0 && lattice_holds(values, dims.size(), packed, options.bound)) {
+            add_lorenzo(packed);
+            add_lattice(packed);
+        }
     }
-    const auto [deltas, cost] = best_mask(all, 0, [&](unsigned m) { return trials.lorenzo(m, plain); });
-    consider(Mode::lorenzo, deltas, plain, 0, cost);
-    const double step = 2 * options.bound;
-    const auto [axes, price] = best_mask(all, 1, [&](unsigned m) { return trials.multilevel(m, step); });
-    consider(Mode::multilevel, axes, plain, step, price);
-    if (const double s = grid_friendly_step(sample, options.bound); s > 0) {
-        consider(Mode::multilevel, axes, plain, s, trials.multilevel(axes, s));
-        consider(Mode::lorenzo, deltas, {0, s}, 0, trials.lorenzo(deltas, {0, s}));
-    }
-    if (const LinearMap packed = find_lattice(sample, options.bound); packed.step > 0) try_integers(packed);
-    return best;
+    std::stable_sort(found.begin(), found.end(), [](const Choice& a, const Choice& b) { return a.price < b.price; });
+    std::vector<Choice> kept = {found[0]};
+    for (const Choice& c : found)
+        if (kept.size() < 2 && worth_trying(c, kept[0], trials.values(), options.level)) kept.push_back(c);
+    return kept;
 }
 
 template <class Q>
-unsigned choose_lorenzo(const Q* values, const Dims& dims) {
-    const std::vector<Crop> crops = crops_of(dims);
+unsigned choose_lorenzo(const Q* values, const Dims& dims, EntropyScratch& scratch) {
+    const std::vector<Crop> crops = crops_of(values, dims, 1.0);
     std::vector<Q> v(crops[0].dims.size());
     return best_mask(long_axes(dims), 0, [&](unsigned m) {
-        CodePrice price;
+        double bits = 0;
         for (const Crop& c : crops) {
             copy_crop(values, dims, c, v.data());
             lorenzo<Q>(kernels()).forward(v.data(), c.dims, m);
-            price.add(v.data() + 1, v.size() - 1);
+            v[0] = 0;
+            bits += price_grids(whole(c.dims), v.data(), scratch);
         }
-        return price.bits();
+        return bits;
     }).first;
 }
 
-template Choice choose<float>(const float*, const Dims&, const std::vector<float>&, const EncodeOptions&,
-                              BlockScratch<float>&);
-template Choice choose<double>(const double*, const Dims&, const std::vector<double>&, const EncodeOptions&,
-                               BlockScratch<double>&);
-template unsigned choose_lorenzo<int32_t>(const int32_t*, const Dims&);
-template unsigned choose_lorenzo<int64_t>(const int64_t*, const Dims&);
+template std::vector<Choice> choose<float>(const float*, const Dims&, const std::vector<float>&, const EncodeOptions&,
+                                           BlockScratch<float>&);
+template std::vector<Choice> choose<double>(const double*, const Dims&, const std::vector<double>&, const EncodeOptions&,
+                                            BlockScratch<double>&);
+template unsigned choose_lorenzo<int32_t>(const int32_t*, const Dims&, EntropyScratch&);
+template unsigned choose_lorenzo<int64_t>(const int64_t*, const Dims&, EntropyScratch&);
 
 }  // namespace sciflow

@@ -11,15 +11,17 @@ struct Choice {
     unsigned mask = 0;   // axes predicted along (multilevel, lattice) or differenced along (lorenzo)
     LinearMap map;       // lattice, lorenzo
     double step = 0;     // multilevel
+    double price = 0;    // bits, estimated
 };
 
+// The cheapest, and behind it those of other modes that a full encode might find cheaper still.
 // `values` with holes as NaN, `sample` some of its regular values.
 template <class T>
-Choice choose(const T* values, const Dims& dims, const std::vector<T>& sample, const EncodeOptions& options,
+std::vector<Choice> choose(const T* values, const Dims& dims, const std::vector<T>& sample, const EncodeOptions& options,
               BlockScratch<T>& scratch);
 
 // The best axes to difference along, for integers that are already there.
 template <class Q>
-unsigned choose_lorenzo(const Q* values, const Dims& dims);
+unsigned choose_lorenzo(const Q* values, const Dims& dims, EntropyScratch& scratch);
 
 }  // namespace sciflow

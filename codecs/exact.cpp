@@ -9,6 +9,7 @@ namespace {
 
 constexpr size_t MAX_PALETTE = 62;
 constexpr size_t PALETTE_FROM = 3;        // a pattern seen this often is worth an entry
+constexpr size_t WORTH_AN_AXIS = 256;     // fewer marks are not searched for a repetition
 constexpr size_t MAX_PATTERNS = 4096;     // more distinct ones than this are not counted
 
 size_t axis_distance(const Dims& d, int axis) {
@@ -22,12 +23,14 @@ uint8_t changed(const uint8_t* mask, size_t i, size_t distance) {
 }
 
 size_t count_runs(const uint8_t* mask, size_t n, size_t distance) {
-    size_t runs = 0;
-    uint8_t now = 0;
-    for (size_t i = 0; i < n; ++i) {
-        const uint8_t v = changed(mask, i, distance);
-        runs += v != now;
-        now = v;
+    size_t runs = changed(mask, 0, distance);
+    const size_t ramp = std::min(n, distance + 1);
+    for (size_t i = 1; i < ramp; ++i) runs += changed(mask, i, distance) != changed(mask, i - 1, distance);
+    if (distance == 0) {
+        for (size_t i = ramp; i < n; ++i) runs += mask[i] ^ mask[i - 1];
+    } else {
+        for (size_t i = ramp; i < n; ++i)
+            runs += mask[i] ^ mask[i - distance] ^ mask[i - 1] ^ mask[i - 1 - distance];
     }
     return runs;
 }
@@ -37,7 +40,7 @@ int best_axis(const uint8_t* mask, const Dims& dims) {
     const size_t n = dims.size();
     int best = AXES;
     size_t least = count_runs(mask, n, 0);
-    for (int a = 0; a < X && least > 8; ++a) {
+    for (int a = 0; a < X; ++a) {
         if (dims.n[a] < 2) continue;
         const size_t runs = count_runs(mask, n, axis_distance(dims, a));
         if (runs < least) {
@@ -49,12 +52,14 @@ int best_axis(const uint8_t* mask, const Dims& dims) {
 }
 
 template <class Bits>
-std::vector<Bits> frequent_patterns(const Bits* values, const uint8_t* mask, size_t n) {
+std::vector<Bits> frequent_patterns(const std::vector<Bits>& values) {
     std::unordered_map<Bits, size_t> count;
-    for (size_t i = 0; i < n; ++i) {
-        if (!mask[i]) continue;
-        if (auto it = count.find(values[i]); it != count.end()) ++it->second;
-        else if (count.size() < MAX_PATTERNS) count.emplace(values[i], 1);
+    for (size_t i = 0; i < values.size();) {
+        size_t run = i + 1;
+        while (run < values.size() && values[run] == values[i]) ++run;
+        if (auto it = count.find(values[i]); it != count.end()) it->second += run - i;
+        else if (count.size() < MAX_PATTERNS) count.emplace(values[i], run - i);
+        i = run;
     }
     std::vector<Bits> patterns;
     for (const auto& [bits, times] : count)
@@ -68,19 +73,29 @@ std::vector<Bits> frequent_patterns(const Bits* values, const uint8_t* mask, siz
 
 }  // namespace
 
-void write_mask(const uint8_t* mask, const Dims& dims, EntropyScratch& scratch, Bytes& out) {
+void write_mask(const uint8_t* mask, size_t count, const Dims& dims, EntropyScratch& scratch, Bytes& out) {
     const size_t n = dims.size();
-    const int axis = best_axis(mask, dims);
+    const int axis = count < WORTH_AN_AXIS ? AXES : best_axis(mask, dims);
     const size_t distance = axis == AXES ? 0 : axis_distance(dims, axis);
     std::vector<uint32_t> runs;
-    uint8_t now = 0;
     size_t start = 0;
-    for (size_t i = 0; i < n; ++i) {
-        const uint8_t v = changed(mask, i, distance);
-        if (v == now) continue;
+    uint8_t now = 0;
+    auto turn = [&](size_t i) {
         runs.push_back(static_cast<uint32_t>(i - start));
         start = i;
-        now = v;
+        now ^= 1;
+    };
+    if (axis == AXES) {
+        size_t next = 0;  // one past the last marked position
+        each_marked(mask, n, [&](size_t i) {
+            if (now && i > next) turn(next);
+            if (!now) turn(i);
+            next = i + 1;
+        });
+        if (now && next < n) turn(next);
+    } else {
+        for (size_t i = 0; i < n; ++i)
+            if (changed(mask, i, distance) != now) turn(i);
     }
     Writer(out).u8(static_cast<uint8_t>(axis));
     write_numbers(runs, scratch, out);
@@ -109,30 +124,26 @@ Status read_mask(Cursor& in, const Dims& dims, EntropyScratch& scratch, uint8_t*
 }
 
 template <class Bits>
-void write_exact(const Bits* values, const uint8_t* mask, size_t n, EntropyScratch& scratch, Bytes& out) {
-    const std::vector<Bits> palette = frequent_patterns(values, mask, n);
+void write_exact(const std::vector<Bits>& values, EntropyScratch& scratch, Bytes& out) {
+    const std::vector<Bits> palette = frequent_patterns(values);
     std::unordered_map<Bits, uint32_t> id;
     for (size_t i = 0; i < palette.size(); ++i) id[palette[i]] = static_cast<uint32_t>(i);
     const uint32_t kinds = static_cast<uint32_t>(palette.size()) + 1;  // the last kind: literally
+    const auto kind_of = [&](Bits v) {
+        const auto it = id.find(v);
+        return it == id.end() ? kinds - 1 : it->second;
+    };
     std::vector<uint32_t> runs;
     std::vector<Bits> literal;
-    uint32_t now = kinds, length = 0;
-    auto close = [&] {
-        if (length > 0) runs.push_back((length - 1) * kinds + now);
-    };
-    for (size_t i = 0; i < n; ++i) {
-        if (!mask[i]) continue;
-        const auto it = id.find(values[i]);
-        const uint32_t k = it == id.end() ? kinds - 1 : it->second;
-        if (k == kinds - 1) literal.push_back(values[i]);
-        if (k != now || length >= (1u << 24)) {
-            close();
-            now = k;
-            length = 0;
-        }
-        ++length;
+    for (size_t i = 0; i < values.size();) {
+        const uint32_t kind = kind_of(values[i]);
+        const size_t first = i;
+        do {
+            if (kind == kinds - 1) literal.push_back(values[i]);
+            ++i;
+        } while (i < values.size() && (values[i] == values[i - 1] || kind_of(values[i]) == kind));
+        runs.push_back(static_cast<uint32_t>((i - first - 1) * kinds) + kind);
     }
-    close();
     Writer w(out);
     w.u8(static_cast<uint8_t>(palette.size()));
     for (Bits b : palette) w.raw(b);
@@ -141,7 +152,7 @@ void write_exact(const Bits* values, const uint8_t* mask, size_t n, EntropyScrat
 }
 
 template <class Bits>
-Status read_exact(Cursor& in, const uint8_t* mask, size_t n, EntropyScratch& scratch, Bits* values) {
+Status read_exact(Cursor& in, size_t count, EntropyScratch& scratch, std::vector<Bits>& values) {
     uint8_t entries = 0;
     if (!in.u8(entries)) return Status::truncated;
     if (entries > MAX_PALETTE) return Status::corrupt;
@@ -149,27 +160,30 @@ Status read_exact(Cursor& in, const uint8_t* mask, size_t n, EntropyScratch& scr
     for (Bits& b : palette)
         if (!in.raw(b)) return Status::truncated;
     std::vector<uint32_t> runs;
-    if (Status s = read_numbers(in, n, scratch, runs); s != Status::ok) return s;
+    if (Status s = read_numbers(in, count, scratch, runs); s != Status::ok) return s;
     const uint32_t kinds = entries + 1u;
-    size_t k = 0, left = 0;
-    uint32_t kind = 0;
-    for (size_t i = 0; i < n; ++i) {
-        if (!mask[i]) continue;
-        if (left == 0) {
-            if (k == runs.size()) return Status::corrupt;
-            kind = runs[k] % kinds;
-            left = runs[k++] / kinds + 1;
+    values.clear();
+    values.reserve(count);
+    for (uint32_t run : runs) {
+        const uint32_t kind = run % kinds;
+        const size_t length = size_t{run / kinds} + 1;
+        if (length > count - values.size()) return Status::corrupt;
+        if (kind < entries) {
+            values.insert(values.end(), length, palette[kind]);
+            continue;
         }
-        --left;
-        if (kind < entries) values[i] = palette[kind];
-        else if (!in.raw(values[i])) return Status::truncated;
+        for (size_t i = 0; i < length; ++i) {
+            Bits b;
+            if (!in.raw(b)) return Status::truncated;
+            values.push_back(b);
+        }
     }
-    return left == 0 && k == runs.size() ? Status::ok : Status::corrupt;
+    return values.size() == count ? Status::ok : Status::corrupt;
 }
 
-template void write_exact<uint32_t>(const uint32_t*, const uint8_t*, size_t, EntropyScratch&, Bytes&);
-template void write_exact<uint64_t>(const uint64_t*, const uint8_t*, size_t, EntropyScratch&, Bytes&);
-template Status read_exact<uint32_t>(Cursor&, const uint8_t*, size_t, EntropyScratch&, uint32_t*);
-template Status read_exact<uint64_t>(Cursor&, const uint8_t*, size_t, EntropyScratch&, uint64_t*);
+template void write_exact<uint32_t>(const std::vector<uint32_t>&, EntropyScratch&, Bytes&);
+template void write_exact<uint64_t>(const std::vector<uint64_t>&, EntropyScratch&, Bytes&);
+template Status read_exact<uint32_t>(Cursor&, size_t, EntropyScratch&, std::vector<uint32_t>&);
+template Status read_exact<uint64_t>(Cursor&, size_t, EntropyScratch&, std::vector<uint64_t>&);
 
 }  // namespace sciflow

@@ -7,14 +7,30 @@
 
 namespace sciflow {
 
-// Flags, one byte a value, as runs; a mask that repeats along an axis costs its differences alone.
-void write_mask(const uint8_t* mask, const Dims& dims, EntropyScratch& scratch, Bytes& out);
+// Calls visit(i) for every marked position, in order; passes over eight unmarked ones at a time.
+template <class Visit>
+void each_marked(const uint8_t* mask, size_t n, Visit&& visit) {
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        uint64_t eight;
+        std::memcpy(&eight, mask + i, 8);
+        if (eight == 0) continue;
+        for (size_t k = i; k < i + 8; ++k)
+            if (mask[k]) visit(k);
+    }
+    for (; i < n; ++i)
+        if (mask[i]) visit(i);
+}
+
+// Flags, one byte (0 or 1) a value, `count` of them set, as runs; a mask that repeats along an axis costs its
+// differences alone.
+void write_mask(const uint8_t* mask, size_t count, const Dims& dims, EntropyScratch& scratch, Bytes& out);
 Status read_mask(Cursor& in, const Dims& dims, EntropyScratch& scratch, uint8_t* mask);
 
-// The bit patterns under the mask, in order. `Bits` is uint32_t or uint64_t.
+// Bit patterns in order. `Bits` is uint32_t or uint64_t.
 template <class Bits>
-void write_exact(const Bits* values, const uint8_t* mask, size_t n, EntropyScratch& scratch, Bytes& out);
+void write_exact(const std::vector<Bits>& values, EntropyScratch& scratch, Bytes& out);
 template <class Bits>
-Status read_exact(Cursor& in, const uint8_t* mask, size_t n, EntropyScratch& scratch, Bits* values);
+Status read_exact(Cursor& in, size_t count, EntropyScratch& scratch, std::vector<Bits>& values);
 
 }  // namespace sciflow

@@ -15,6 +15,8 @@ namespace sciflow::SCIFLOW_ISA {
 namespace {
 #include "predict/interpolate.hpp"
 #include "predict/lorenzo.hpp"
+#include "predict/quantize.hpp"
+#include "scan.hpp"
 #include "entropy/rans.hpp"
 #include "entropy/contexts.hpp"
 }  // namespace
@@ -24,6 +26,10 @@ const Kernels table = {
     SCIFLOW_STRING(SCIFLOW_ISA),
     {split<float>, merge<float>, encode_class<float>, decode_class<float>},
     {split<double>, merge<double>, encode_class<double>, decode_class<double>},
+    {to_lattice<float>, from_lattice<float>},
+    {to_lattice<double>, from_lattice<double>},
+    {mark_exact<float>, mark_pattern<float>, clearly_within<float>, pattern_kept<float>},
+    {mark_exact<double>, mark_pattern<double>, clearly_within<double>, pattern_kept<double>},
     {lorenzo_forward<int32_t>, lorenzo_inverse<int32_t>},
     {lorenzo_forward<int64_t>, lorenzo_inverse<int64_t>},
     {model_grid<int32_t>, decode_grid<int32_t>},

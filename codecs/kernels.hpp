@@ -54,6 +54,26 @@ struct Lorenzo {
     void (*inverse)(Q* values, const Dims& dims, unsigned mask);
 };
 
+// x' = origin + (base + code) * step.
+struct LatticeJob {
+    double origin = 0, step = 1, inverse = 1, base = 0, bound = 0;
+    bool fixed_point = false;  // coding x' again must give the same code
+};
+
+template <class T>
+struct Quantize {
+    size_t (*to_lattice)(const T* in, size_t n, const LatticeJob& job, int32_t* codes, uint8_t* exact);
+    void (*from_lattice)(const int32_t* codes, size_t n, const LatticeJob& job, T* out);
+};
+
+template <class T>
+struct Scan {
+    size_t (*mark_exact)(const T* in, size_t n, T low, T high, uint8_t* exact);
+    size_t (*mark_pattern)(const T* in, size_t n, uint64_t pattern, uint8_t* exact);
+    bool (*clearly_within)(const T* in, const T* out, size_t n, T limit);
+    bool (*pattern_kept)(const T* in, const T* out, size_t n, uint64_t pattern);
+};
+
 // ---- entropy coding --------------------------------------------------------------------------------------------
 
 inline constexpr int LANES = 32;           // interleaved rANS states
@@ -78,9 +98,10 @@ struct BitReader {
     bool over = false;       // read past the end
 };
 
-struct EncodeSymbol {
-    uint32_t freq = 0, start = 0, reciprocal = 0;
-    uint32_t shift = 0;
+// x / freq == (x * reciprocal) >> shift for every x below 2^31; `range` packs start, freq and shift.
+struct EncodeTables {
+    const uint32_t* reciprocal = nullptr;  // [tables][256]
+    const uint32_t* range = nullptr;       // start | freq << 12 | shift << 25
 };
 
 struct RansDecoder {
@@ -104,7 +125,7 @@ struct GridJob {
     const uint16_t* zeros = nullptr; // a row of zeros as long as any row here
     uint8_t* contexts = nullptr;     // encode: fine contexts out; decode: a row of scratch
     uint8_t* symbols = nullptr;      // encode: out; decode: a row of scratch
-    uint32_t (*histogram)[256] = nullptr;
+    uint32_t (*histogram)[2][256] = nullptr;  // by context, then by parity of x: two counters stall less than one
 };
 
 template <class Q>
@@ -117,13 +138,17 @@ struct Kernels {
     const char* name;
     Predict<float> predict_f32;
     Predict<double> predict_f64;
+    Quantize<float> quantize_f32;
+    Quantize<double> quantize_f64;
+    Scan<float> scan_f32;
+    Scan<double> scan_f64;
     Lorenzo<int32_t> lorenzo_i32;
     Lorenzo<int64_t> lorenzo_i64;
     Entropy<int32_t> entropy_i32;
     Entropy<int64_t> entropy_i64;
     // Encodes one row backwards; returns the new write position (words grow downwards).
     uint8_t* (*rans_encode_row)(const uint8_t* symbols, const uint8_t* contexts, const uint8_t* table_of, size_t n,
-                                const EncodeSymbol (*tables)[256], uint32_t* state, uint32_t lanes, uint8_t* words);
+                                const EncodeTables& tables, uint32_t* state, uint32_t lanes, uint8_t* words);
     void (*rans_decode_row)(RansDecoder& rans, const uint8_t* tables, uint8_t* symbols, size_t n);
 };
 
@@ -134,6 +159,16 @@ template <class T>
 const Predict<T>& predict(const Kernels& k) {
     if constexpr (sizeof(T) == 4) return k.predict_f32;
     else return k.predict_f64;
+}
+template <class T>
+const Quantize<T>& quantize(const Kernels& k) {
+    if constexpr (sizeof(T) == 4) return k.quantize_f32;
+    else return k.quantize_f64;
+}
+template <class T>
+const Scan<T>& scan(const Kernels& k) {
+    if constexpr (sizeof(T) == 4) return k.scan_f32;
+    else return k.scan_f64;
 }
 template <class Q>
 const Entropy<Q>& entropy(const Kernels& k) {

@@ -1,6 +1,7 @@
 #include "entropy/coder.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 namespace sciflow {
 
@@ -88,15 +89,17 @@ size_t coded_symbols(const std::vector<GridSpec>& grids) {
 using Freqs = std::array<uint16_t, 256>;
 
 // rANS runs backwards: the last row of the last grid first.
-size_t encode_symbols(const std::vector<GridSpec>& grids, const TableMap& map, const std::vector<Freqs>& freqs,
+void encode_symbols(const std::vector<GridSpec>& grids, const TableMap& map, const std::vector<Freqs>& freqs,
                       size_t count, EntropyScratch& s, Bytes& out) {
-    std::vector<std::array<EncodeSymbol, 256>> tables(freqs.size());
-    for (size_t t = 0; t < freqs.size(); ++t) encode_table(freqs[t], tables[t].data());
+    s.tables.assign(2 * 256 * freqs.size(), 0);
+    const EncodeTables tables{s.tables.data(), s.tables.data() + 256 * freqs.size()};
+    for (size_t t = 0; t < freqs.size(); ++t)
+        encode_table(freqs[t], s.tables.data() + 256 * t, s.tables.data() + 256 * (freqs.size() + t));
     const auto table_of = map.table_of();
     const uint32_t lanes = lanes_for(count);
     uint32_t state[LANES];
     std::fill(state, state + LANES, RANS_LOW);
-    if (s.words.size() < 2 * count + 64) s.words.resize(2 * count + 64);
+    if (s.words.size() < 2 * count + 128) s.words.resize(2 * count + 128);
     uint8_t* const end = s.words.data() + s.words.size();
     uint8_t* words = end;
     size_t at = count;
@@ -105,15 +108,13 @@ size_t encode_symbols(const std::vector<GridSpec>& grids, const TableMap& map, c
         for (size_t r = d.rows(); r-- > 0;) {
             at -= d.n[X];
             words = kernels().rans_encode_row(s.symbols.data() + at, s.contexts.data() + at, table_of.data(), d.n[X],
-                                              reinterpret_cast<const EncodeSymbol(*)[256]>(tables.data()), state, lanes,
-                                              words);
+                                              tables, state, lanes, words);
         }
     }
     Writer w(out);
     w.varint(static_cast<uint64_t>(end - words) / 2);
     for (uint32_t l = 0; l < lanes; ++l) w.raw(state[l]);
     w.bytes(View(words, static_cast<size_t>(end - words)));
-    return count;
 }
 
 Status open_rans(Cursor& in, size_t count, RansDecoder& r) {
@@ -144,19 +145,15 @@ void build_decode_tables(const std::vector<Freqs>& freqs, std::vector<uint32_t>&
     for (size_t t = 0; t < freqs.size(); ++t) decode_table(freqs[t], out.data() + (t << PROB_BITS));
 }
 
-void finish(BitWriter& w) {
-    if (w.held > 0) *w.out++ = static_cast<uint8_t>(w.hold);
-}
+using FineHistogram = uint32_t[FINE_CONTEXTS][2][256];
 
-}  // namespace
-
+// Symbols, contexts, raw bits and their counts, into scratch and `histogram`. Returns how many raw bytes there are.
 template <class Q>
-void encode_grids(const std::vector<GridSpec>& grids, Q* codes, EntropyScratch& s, Bytes& out) {
+size_t model(const std::vector<GridSpec>& grids, Q* codes, EntropyScratch& s, FineHistogram& histogram) {
     const size_t count = coded_symbols(grids);
-    if (s.symbols.size() < count) s.symbols.resize(count);
-    if (s.contexts.size() < count) s.contexts.resize(count);
+    if (s.symbols.size() < count + 64) s.symbols.resize(count + 64);
+    if (s.contexts.size() < count + 64) s.contexts.resize(count + 64);
     if (s.bits.size() < sizeof(Q) * count + 64) s.bits.resize(sizeof(Q) * count + 64);
-    uint32_t histogram[FINE_CONTEXTS][256] = {};
     BitWriter bits;
     bits.out = s.bits.data();
     size_t at = 0;
@@ -169,17 +166,42 @@ void encode_grids(const std::vector<GridSpec>& grids, Q* codes, EntropyScratch& 
         at += job.dims.size();
         return true;
     });
-    finish(bits);
+    if (bits.held > 0) *bits.out++ = static_cast<uint8_t>(bits.hold);
+    return static_cast<size_t>(bits.out - s.bits.data());
+}
+
+}  // namespace
+
+template <class Q>
+double price_grids(const std::vector<GridSpec>& grids, Q* codes, EntropyScratch& s) {
+    FineHistogram histogram = {};
+    double bits = 8.0 * static_cast<double>(model(grids, codes, s, histogram));
+    for (const auto& context : histogram) {
+        double total = 0;
+        for (int k = 0; k < SYMBOLS; ++k) {
+            const double c = context[0][k] + context[1][k];
+            if (c == 0) continue;
+            total += c;
+            bits -= c * std::log2(c);
+        }
+        if (total > 0) bits += total * std::log2(total);
+    }
+    return bits;
+}
+
+template <class Q>
+void encode_grids(const std::vector<GridSpec>& grids, Q* codes, EntropyScratch& s, Bytes& out) {
+    FineHistogram histogram = {};
+    const size_t raw_bytes = model(grids, codes, s, histogram);
     std::vector<Histogram> merged;
     const TableMap map = merge_contexts(histogram, merged);
     std::vector<Freqs> freqs;
     for (const Histogram& h : merged) freqs.push_back(normalize(h));
     write_tables(map, freqs, out);
-    encode_symbols(grids, map, freqs, count, s, out);
-    const View raw(s.bits.data(), static_cast<size_t>(bits.out - s.bits.data()));
+    encode_symbols(grids, map, freqs, coded_symbols(grids), s, out);
     Writer w(out);
-    w.varint(raw.size());
-    w.bytes(raw);
+    w.varint(raw_bytes);
+    w.bytes(View(s.bits.data(), raw_bytes));
 }
 
 template <class Q>
@@ -209,7 +231,7 @@ Status decode_grids(Cursor& in, const std::vector<GridSpec>& grids, Q* codes, En
         if (job.folded) unfold(job.codes, n, job.dims.n[2], to);
         return !rans.over && !bits.over;
     });
-    return walked && closed(rans) && bits.in == bits.end ? Status::ok : Status::corrupt;
+    return walked && closed(rans) && bits.in - bits.held / 8 == bits.end ? Status::ok : Status::corrupt;
 }
 
 void write_numbers(const std::vector<uint32_t>& numbers, EntropyScratch& s, Bytes& out) {
@@ -251,6 +273,8 @@ Status read_numbers(Cursor& in, size_t most, EntropyScratch& s, std::vector<uint
 
 template void encode_grids<int32_t>(const std::vector<GridSpec>&, int32_t*, EntropyScratch&, Bytes&);
 template void encode_grids<int64_t>(const std::vector<GridSpec>&, int64_t*, EntropyScratch&, Bytes&);
+template double price_grids<int32_t>(const std::vector<GridSpec>&, int32_t*, EntropyScratch&);
+template double price_grids<int64_t>(const std::vector<GridSpec>&, int64_t*, EntropyScratch&);
 template Status decode_grids<int32_t>(Cursor&, const std::vector<GridSpec>&, int32_t*, EntropyScratch&);
 template Status decode_grids<int64_t>(Cursor&, const std::vector<GridSpec>&, int64_t*, EntropyScratch&);
 

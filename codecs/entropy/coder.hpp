@@ -22,6 +22,10 @@ struct EntropyScratch {
 template <class Q>
 void encode_grids(const std::vector<GridSpec>& grids, Q* codes, EntropyScratch& scratch, Bytes& out);
 
+// About the bits that encode_grids would spend on the codes, tables left out.
+template <class Q>
+double price_grids(const std::vector<GridSpec>& grids, Q* codes, EntropyScratch& scratch);
+
 template <class Q>
 Status decode_grids(Cursor& in, const std::vector<GridSpec>& grids, Q* codes, EntropyScratch& scratch);
 

@@ -1,41 +1,52 @@
 // From codes to symbols, each with the context that its already coded neighbours give it; and back.
 // Compiled once for each instruction set: included by kernels.cpp alone, inside its namespace.
 
-// ---- bits too irregular to model, least significant first -----------------------------------------------------------
+// ---- bits too irregular to model, least significant first ------------------------------------------------------------
 
 static inline void put_bits(BitWriter& w, uint64_t v, int n) {
-    while (n > 0) {
-        const int now = n < 32 ? n : 32;
-        w.hold |= (v & ((uint64_t{1} << now) - 1)) << w.held;
-        w.held += now;
-        while (w.held >= 8) {
-            *w.out++ = static_cast<uint8_t>(w.hold);
-            w.hold >>= 8;
-            w.held -= 8;
-        }
-        v >>= now;
-        n -= now;
+    if (n > 56) {
+        put_bits(w, v & 0xffffffff, 32);
+        v >>= 32;
+        n -= 32;
+    }
+    w.hold |= (v & ((uint64_t{1} << n) - 1)) << w.held;
+    w.held += n;
+    __builtin_memcpy(w.out, &w.hold, 8);  // eight bytes, of which the whole ones count
+    w.out += w.held >> 3;
+    w.hold >>= w.held & ~7;
+    w.held &= 7;
+}
+
+static inline void refill(BitReader& r) {
+    if (r.end - r.in >= 8) {
+        uint64_t next;
+        __builtin_memcpy(&next, r.in, 8);
+        r.hold |= next << r.held;
+        r.in += (63 - r.held) >> 3;
+        r.held |= 56;
+        return;
+    }
+    while (r.held <= 56 && r.in != r.end) {
+        r.hold |= static_cast<uint64_t>(*r.in++) << r.held;
+        r.held += 8;
     }
 }
 
 static inline uint64_t get_bits(BitReader& r, int n) {
-    uint64_t v = 0;
-    int have = 0;
-    while (have < n) {
-        const int now = n - have < 32 ? n - have : 32;
-        while (r.held < now) {
-            if (r.in == r.end) {
-                r.over = true;
-                return 0;
-            }
-            r.hold |= static_cast<uint64_t>(*r.in++) << r.held;
-            r.held += 8;
-        }
-        v |= (r.hold & ((uint64_t{1} << now) - 1)) << have;
-        r.hold >>= now;
-        r.held -= now;
-        have += now;
+    if (n > 56) {
+        const uint64_t low = get_bits(r, 32);
+        return low | (get_bits(r, n - 32) << 32);
     }
+    if (r.held < n) {
+        refill(r);
+        if (r.held < n) {
+            r.over = true;
+            return 0;
+        }
+    }
+    const uint64_t v = r.hold & ((uint64_t{1} << n) - 1);
+    r.hold >>= n;
+    r.held -= n;
     return v;
 }
 
@@ -50,8 +61,8 @@ static inline uint8_t put_large(Q v, BitWriter& bits) {
     const uint64_t a = v < 0 ? uint64_t{0} - static_cast<uint64_t>(static_cast<int64_t>(v)) : static_cast<uint64_t>(v);
     const int e = 63 - __builtin_clzll(a);
     const int lead = e < 32 ? 2 : 1;
-    put_bits(bits, v < 0 ? 1 : 0, 1);
-    put_bits(bits, a, e - lead);
+    const uint64_t low = a & ((uint64_t{1} << (e - lead)) - 1);
+    put_bits(bits, (low << 1) | (v < 0 ? 1 : 0), e - lead + 1);
     const int sub = static_cast<int>((a >> (e - lead)) & ((1u << lead) - 1));
     return static_cast<uint8_t>(e < 32 ? LARGE + (e - FIRST_OCTAVE) * 4 + sub : WIDE + (e - 32) * 2 + sub);
 }
@@ -61,8 +72,8 @@ static inline int64_t get_large(unsigned symbol, BitReader& bits) {
     const int lead = wide ? 1 : 2;
     const unsigned k = symbol - (wide ? WIDE : LARGE);
     const int e = wide ? 32 + static_cast<int>(k >> 1) : FIRST_OCTAVE + static_cast<int>(k >> 2);
-    const uint64_t negative = get_bits(bits, 1);
-    const uint64_t low = get_bits(bits, e - lead);
+    const uint64_t raw = get_bits(bits, e - lead + 1);
+    const uint64_t negative = raw & 1, low = raw >> 1;
     const uint64_t top = (uint64_t{1} << lead) | (k & ((1u << lead) - 1));
     const uint64_t a = (top << (e - lead)) | low;
     return static_cast<int64_t>(negative ? uint64_t{0} - a : a);
@@ -194,7 +205,12 @@ static void model_grid(GridJob<Q>& job, BitWriter& bits) {
         uint8_t* symbols = job.symbols + at;
         row_contexts(job, i0, i1, i2, contexts);
         row_symbols(job.codes + at, n, mags, symbols, bits);
-        for (size_t x = 0; x < n; ++x) ++job.histogram[contexts[x]][symbols[x]];
+        size_t x = 0;
+        for (; x + 2 <= n; x += 2) {
+            ++job.histogram[contexts[x]][0][symbols[x]];
+            ++job.histogram[contexts[x + 1]][1][symbols[x + 1]];
+        }
+        if (x < n) ++job.histogram[contexts[x]][0][symbols[x]];
     });
 }
 

@@ -2,20 +2,25 @@
 // The vector paths decode exactly what the scalar one does; they run only while a whole group's words remain.
 // Compiled once for each instruction set: included by kernels.cpp alone, inside its namespace.
 
-static uint8_t* rans_encode_row(const uint8_t* symbols, const uint8_t* contexts, const uint8_t* table_of, size_t n,
-                                const EncodeSymbol (*tables)[256], uint32_t* state, uint32_t lanes, uint8_t* words) {
-    for (size_t i = n; i-- > 0;) {
-        const EncodeSymbol& e = tables[table_of[contexts[i]]][symbols[i]];
-        uint32_t& x = state[i & (lanes - 1)];
-        uint32_t v = x;
-        if (v >= e.freq << (31 - PROB_BITS)) {
-            words -= 2;
-            words[0] = static_cast<uint8_t>(v);
-            words[1] = static_cast<uint8_t>(v >> 8);
-            v >>= 16;
-        }
-        const uint32_t q = static_cast<uint32_t>((static_cast<uint64_t>(v) * e.reciprocal) >> e.shift);
-        x = v + e.start + q * ((1u << PROB_BITS) - e.freq);
+static inline uint8_t* encode_one(uint32_t& state, uint32_t reciprocal, uint32_t range, uint8_t* words) {
+    const uint32_t freq = (range >> 12) & 0x1fff, start = range & 0xfff;
+    uint32_t v = state;
+    if (v >= freq << (31 - PROB_BITS)) {
+        words -= 2;
+        words[0] = static_cast<uint8_t>(v);
+        words[1] = static_cast<uint8_t>(v >> 8);
+        v >>= 16;
+    }
+    const uint32_t q = static_cast<uint32_t>((static_cast<uint64_t>(v) * reciprocal) >> (31 + (range >> 25)));
+    state = v + start + q * ((1u << PROB_BITS) - freq);
+    return words;
+}
+
+static uint8_t* encode_scalar(const uint8_t* symbols, const uint8_t* contexts, const uint8_t* table_of, size_t from,
+                              size_t to, const EncodeTables& tables, uint32_t* state, uint32_t lanes, uint8_t* words) {
+    for (size_t i = to; i-- > from;) {
+        const size_t k = size_t{table_of[contexts[i]]} * 256 + symbols[i];
+        words = encode_one(state[i & (lanes - 1)], tables.reciprocal[k], tables.range[k], words);
     }
     return words;
 }
@@ -76,6 +81,48 @@ static void rans_decode_row(RansDecoder& r, const uint8_t* tables, uint8_t* symb
     decode_scalar(r, tables, symbols, i, n);
 }
 
+// Sixteen lanes backwards. Their words leave in lane order just below `words`.
+// Rows may be read up to a group past their end: the arrays are longer, and what lies there is a valid context.
+static inline __m512i encode_group(__m512i x, const uint8_t* symbols, const uint8_t* contexts, const uint8_t* table_of,
+                                   const EncodeTables& tables, __mmask16 live, uint8_t*& words) {
+    alignas(64) uint32_t k[16];
+    for (int i = 0; i < 16; ++i) k[i] = table_of[contexts[i]] * 256u + symbols[i];
+    const __m512i at = _mm512_maskz_load_epi32(live, k);
+    const __m512i range = _mm512_i32gather_epi32(at, tables.range, 4);
+    const __m512i rcp = _mm512_i32gather_epi32(at, tables.reciprocal, 4);
+    const __m512i freq = _mm512_and_si512(_mm512_srli_epi32(range, 12), _mm512_set1_epi32(0x1fff));
+    const __m512i start = _mm512_and_si512(range, _mm512_set1_epi32(0xfff));
+    const __m512i shift = _mm512_add_epi32(_mm512_srli_epi32(range, 25), _mm512_set1_epi32(31));
+    const __mmask16 full = _mm512_mask_cmpge_epu32_mask(live, x, _mm512_slli_epi32(freq, 31 - PROB_BITS));
+    const unsigned count = static_cast<unsigned>(__builtin_popcount(full));
+    const __m256i w = _mm512_cvtepi32_epi16(_mm512_maskz_compress_epi32(full, x));
+    words -= 2 * count;
+    _mm256_mask_storeu_epi16(words, static_cast<__mmask16>((1u << count) - 1), w);
+    const __m512i v = _mm512_mask_srli_epi32(x, full, x, 16);
+    const __m512i even = _mm512_srlv_epi64(_mm512_mul_epu32(v, rcp), _mm512_and_si512(shift, _mm512_set1_epi64(0xff)));
+    const __m512i odd = _mm512_srlv_epi64(_mm512_mul_epu32(_mm512_srli_epi64(v, 32), _mm512_srli_epi64(rcp, 32)),
+                                          _mm512_srli_epi64(shift, 32));
+    const __m512i q = _mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64(odd, 32));
+    const __m512i rest = _mm512_sub_epi32(_mm512_set1_epi32(1 << PROB_BITS), freq);
+    return _mm512_mask_add_epi32(x, live, _mm512_add_epi32(v, start), _mm512_mullo_epi32(q, rest));
+}
+
+static uint8_t* rans_encode_row(const uint8_t* symbols, const uint8_t* contexts, const uint8_t* table_of, size_t n,
+                                const EncodeTables& tables, uint32_t* state, uint32_t lanes, uint8_t* words) {
+    if (lanes != LANES) return encode_scalar(symbols, contexts, table_of, 0, n, tables, state, lanes, words);
+    __m512i a = _mm512_loadu_si512(state), b = _mm512_loadu_si512(state + 16);
+    for (size_t i = (n + LANES - 1) / LANES * LANES; i > 0; i -= LANES) {
+        const size_t past = i > n ? i - n : 0;
+        const uint32_t live = 0xffffffffu >> past;
+        if (live >> 16)
+            b = encode_group(b, symbols + i - 16, contexts + i - 16, table_of, tables, static_cast<__mmask16>(live >> 16), words);
+        a = encode_group(a, symbols + i - 32, contexts + i - 32, table_of, tables, static_cast<__mmask16>(live), words);
+    }
+    _mm512_storeu_si512(state, a);
+    _mm512_storeu_si512(state + 16, b);
+    return words;
+}
+
 #elif defined(__AVX2__)
 
 // For each mask of eight lanes: which word each lane takes.
@@ -132,6 +179,15 @@ static void rans_decode_row(RansDecoder& r, const uint8_t* tables, uint8_t* symb
 
 static void rans_decode_row(RansDecoder& r, const uint8_t* tables, uint8_t* symbols, size_t n) {
     decode_scalar(r, tables, symbols, 0, n);
+}
+
+#endif
+
+#if !defined(__AVX512BW__)
+
+static uint8_t* rans_encode_row(const uint8_t* symbols, const uint8_t* contexts, const uint8_t* table_of, size_t n,
+                                const EncodeTables& tables, uint32_t* state, uint32_t lanes, uint8_t* words) {
+    return encode_scalar(symbols, contexts, table_of, 0, n, tables, state, lanes, words);
 }
 
 #endif

@@ -150,11 +150,11 @@ std::array<uint8_t, FINE_CONTEXTS> TableMap::table_of() const {
     return t;
 }
 
-TableMap merge_contexts(const uint32_t (*histogram)[256], std::vector<Histogram>& merged) {
+TableMap merge_contexts(const uint32_t (*histogram)[2][256], std::vector<Histogram>& merged) {
     std::vector<Group> g;
     for (int i = 0; i < FINE_CONTEXTS; ++i) {
         Group one;
-        std::copy(histogram[i], histogram[i] + 256, one.histogram.begin());
+        for (int k = 0; k < 256; ++k) one.histogram[k] = histogram[i][0][k] + histogram[i][1][k];
         one.cost = cost(one.histogram);
         if (one.cost == 0 && !g.empty()) continue;  // an unused context follows its neighbour
         one.first = i;
@@ -230,15 +230,15 @@ Status read_tables(Cursor& in, TableMap& map, std::vector<std::array<uint16_t, 2
     return Status::ok;
 }
 
-void encode_table(const std::array<uint16_t, 256>& freqs, EncodeSymbol* out) {
+void encode_table(const std::array<uint16_t, 256>& freqs, uint32_t* reciprocal, uint32_t* range) {
     uint32_t start = 0;
     for (int s = 0; s < 256; ++s) {
         const uint32_t f = freqs[s];
         if (f == 0) continue;
         uint32_t k = 0;
         while ((1u << k) < f) ++k;
-        // x / f == (x * reciprocal) >> shift for every x below 2^31
-        out[s] = {f, start, static_cast<uint32_t>(((uint64_t{1} << (31 + k)) + f - 1) / f), 31 + k};
+        reciprocal[s] = static_cast<uint32_t>(((uint64_t{1} << (31 + k)) + f - 1) / f);
+        range[s] = start | (f << 12) | (k << 25);
         start += f;
     }
 }

@@ -19,7 +19,7 @@ struct TableMap {
 };
 
 // Merges neighbouring contexts greedily while the bits saved on tables exceed the bits lost on symbols.
-TableMap merge_contexts(const uint32_t (*histogram)[256], std::vector<Histogram>& merged);
+TableMap merge_contexts(const uint32_t (*histogram)[2][256], std::vector<Histogram>& merged);
 
 // Frequencies that sum to 1 << PROB_BITS, none of a present symbol zero. An empty histogram gets symbol 0.
 std::array<uint16_t, 256> normalize(const Histogram& histogram);
@@ -27,7 +27,7 @@ std::array<uint16_t, 256> normalize(const Histogram& histogram);
 void write_tables(const TableMap& map, const std::vector<std::array<uint16_t, 256>>& freqs, Bytes& out);
 Status read_tables(Cursor& in, TableMap& map, std::vector<std::array<uint16_t, 256>>& freqs);
 
-void encode_table(const std::array<uint16_t, 256>& freqs, EncodeSymbol* out);
+void encode_table(const std::array<uint16_t, 256>& freqs, uint32_t* reciprocal, uint32_t* range);
 void decode_table(const std::array<uint16_t, 256>& freqs, uint32_t* out);
 
 }  // namespace sciflow

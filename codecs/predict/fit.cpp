@@ -10,7 +10,7 @@ namespace sciflow {
 
 namespace {
 
-constexpr size_t SAMPLES = 1536;
+constexpr size_t MOST_SAMPLES = 1536, LEAST_SAMPLES = 256;
 constexpr size_t SEGMENT = 48;
 constexpr int UNIT = 64;
 constexpr double NOISE_GAIN = 0.64;  // of the cubic taps, on the quantisation noise of what they read
@@ -50,12 +50,13 @@ Sample draw(const ClassJob<T>& job) {
     sample.sources = job.sources;
     const Dims& d = job.dims;
     const size_t rows = d.rows(), segment = std::min(SEGMENT, d.n[X]);
-    const size_t wanted = std::max<size_t>(1, SAMPLES / segment);
+    const size_t samples = std::clamp(d.size() / 8, LEAST_SAMPLES, MOST_SAMPLES);
+    const size_t wanted = std::max<size_t>(1, samples / segment);
     const size_t every = std::max<size_t>(1, rows / wanted);
     for (size_t r = every / 2, n = 0; r < rows; r += every, ++n) {
         const size_t i[3] = {r / (d.n[1] * d.n[2]), r / d.n[2] % d.n[1], r % d.n[2]};
         const size_t from = (d.n[X] - segment) * (n % 8) / 7;
-        const size_t per_row = rows < wanted ? std::min(d.n[X], SAMPLES / rows) : segment;
+        const size_t per_row = rows < wanted ? std::min(d.n[X], samples / rows) : segment;
         const size_t first = rows < wanted ? 0 : from;
         const size_t stride = rows < wanted ? std::max<size_t>(1, d.n[X] / per_row) : 1;
         for (size_t x = first; x < d.n[X] && x < first + per_row * stride; x += stride) {

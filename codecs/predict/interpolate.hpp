@@ -267,14 +267,10 @@ static size_t restore_lattice_row(const Taps<T>& taps, const ClassJob<T>& job, T
 
 // ---- exact second look at a row in which a value came close to the bound ------------------------------------------
 
-// |x - r| <= bound decided without rounding: floats through double, doubles through the error of their difference.
-static inline bool within(float x, float r, double bound) {
-    const double d = static_cast<double>(x) - static_cast<double>(r);
-    return __builtin_fabs(d) <= bound;
-}
+// |x - r| <= bound, decided as if without rounding: Knuth's two-difference tells what the subtraction lost.
 static inline bool within(double x, double r, double bound) {
     const double d = x - r;
-    const double b = d - x;  // Knuth's two-difference: x - r == d + rest, exactly
+    const double b = d - x;  // x - r == d + rest, exactly
     const double rest = (x - (d - b)) - (r + b);
     const double size = __builtin_fabs(d);
     if (size != bound) return size < bound;
@@ -284,7 +280,7 @@ static inline bool within(double x, double r, double bound) {
 template <class T>
 static void note_failures(ClassJob<T>& job, const T* in, const T* rec, size_t first) {
     for (size_t x = 0; x < job.dims.n[X]; ++x) {
-        if (in[x] != in[x] || within(in[x], rec[x], job.bound)) continue;
+        if (in[x] != in[x] || within(static_cast<double>(in[x]), static_cast<double>(rec[x]), job.bound)) continue;
         job.failed[job.failures++] = static_cast<uint32_t>(first + x);
     }
 }
