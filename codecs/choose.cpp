@@ -8,7 +8,7 @@ namespace sciflow {
 
 namespace {
 
-constexpr size_t CROP_VALUES = 16384;
+constexpr size_t LEAST_CROP = 3072, MOST_CROP = 16384;
 constexpr double EDGE_ALLOWANCE = 0.985;  // a crop has more edge than its block, and interpolation suffers there
 
 struct Crop {
@@ -18,7 +18,7 @@ struct Crop {
 
 Dims crop_dims(const Dims& block) {
     Dims d = block;
-    const size_t most = std::min(CROP_VALUES, std::max<size_t>(2048, block.size() / 8));
+    const size_t most = std::clamp(block.size() / 64, LEAST_CROP, MOST_CROP);
     while (d.size() > most) {
         size_t* largest = std::max_element(d.n, d.n + AXES);
         *largest = (*largest + 1) / 2;
@@ -272,7 +272,7 @@ bool lattice_holds(const T* values, size_t n, const LinearMap& map, double bound
 bool worth_trying(const Choice& rival, const Choice& best, size_t values, int level) {
     if (level == 0) return false;
     const double rate = best.price / static_cast<double>(values);
-    const double margin = level >= 2 ? 1.3 : rate < 0.5 ? 1.25 : 1.03;
+    const double margin = level >= 2 ? 1.3 : rate < 0.5 ? 1.25 : 0;
     return rival.mode != best.mode && rival.price < margin * best.price;
 }
 
