@@ -339,7 +339,8 @@ class Encoder {
 
     // Bounds relative to each value, and no loss at all: signs apart, magnitudes through their bit patterns.
     void magnitudes() {
-        const MagnitudeMap map = MagnitudeMap::for_relative<T>(options_.bound);
+        relative_bound_ = header_.pointwise() ? options_.bound : 0;
+        const MagnitudeMap map = MagnitudeMap::for_relative<T>(relative_bound_);
         grow(s_.sign);
         grow(s_.wide);
         int64_t held = 0;
@@ -370,7 +371,7 @@ class Encoder {
 
     bool keeps_ratio(T x, T back) const {
         if (std::bit_cast<BitsOf<T>>(x) == std::bit_cast<BitsOf<T>>(back)) return true;
-        return std::isfinite(back) && error(x, back) <= options_.bound * std::fabs(static_cast<double>(x)) * (1 - 0x1p-50);
+        return std::isfinite(back) && error(x, back) <= relative_bound_ * std::fabs(static_cast<double>(x)) * (1 - 0x1p-50);
     }
 
     bool plain(const LinearMap& map) const { return map.origin == 0 && map.step == 2 * header_.bound; }
@@ -407,6 +408,7 @@ class Encoder {
     Bytes& out_;
     Writer writer_;
     size_t exact_count_ = 0;
+    double relative_bound_ = 0;  // of magnitudes; 0: every bit
 };
 
 template <class T>
