@@ -8,7 +8,7 @@ namespace sciflow {
 
 namespace {
 
-constexpr size_t LEAST_CROP = 3072, MOST_CROP = 16384;
+constexpr size_t LEAST_CROP = 3072, MOST_CROP = 8192;
 constexpr double EDGE_ALLOWANCE = 0.985;  // a crop has more edge than its block, and interpolation suffers there
 
 struct Crop {
