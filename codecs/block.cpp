@@ -192,6 +192,7 @@ class Encoder {
         plan.mask = c.mask;
         plan.step = c.step;
         plan.start = static_cast<double>(first_regular());
+        plan.refinement = c.refinement;
         s_.failed.clear();
         multilevel_encode(values, dims_, options_.bound, plan, s_.codes.data(), s_.failed, s_.multilevel);
         for (uint32_t i : s_.failed) s_.exact[i] = 1;

@@ -9,6 +9,8 @@ namespace sciflow {
 namespace {
 
 constexpr size_t LEAST_CROP = 3072, MOST_CROP = 8192;
+constexpr double REFINE_BELOW = 0.8;  // bits a value; there finer coarse levels can save more than they cost
+constexpr unsigned REFINED = 3;
 constexpr double EDGE_ALLOWANCE = 0.985;  // a crop has more edge than its block, and interpolation suffers there
 
 struct Crop {
@@ -94,6 +96,7 @@ class Trials {
     Trials(const T* values, const Dims& dims, const EncodeOptions& options, BlockScratch<T>& scratch)
         : options_(options), scratch_(scratch) {
         for (const Crop& c : crops_of(values, dims, 2 * options.bound)) {
+            if (options.level == 0 && !crops_.empty()) break;  // fast: the liveliest alone
             std::vector<T> v(c.dims.size());
             copy_crop(values, dims, c, v.data());
             crops_.push_back(std::move(v));
@@ -103,13 +106,14 @@ class Trials {
         integers_.resize(dims_.size());
     }
 
-    double multilevel(unsigned mask, double step) {
+    double multilevel(unsigned mask, double step, unsigned refinement = 0) {
         double bits = 0;
         size_t failures = 0;
         for (const auto& crop : crops_) {
             MultilevelPlan plan;
             plan.mask = mask;
             plan.step = step;
+            plan.refinement = refinement;
             plan.start = start_of(crop);
             failed_.clear();
             multilevel_encode(crop.data(), dims_, options_.bound, plan, codes_.data(), failed_, scratch_.multilevel);
@@ -269,10 +273,9 @@ bool lattice_holds(const T* values, size_t n, const LinearMap& map, double bound
 }
 
 // Estimates are least sure where hardly anything is coded, so there a rival is tried from further behind.
-bool worth_trying(const Choice& rival, const Choice& best, size_t values, int level) {
+bool worth_trying(const Choice& rival, const Choice& best, int level) {
     if (level == 0) return false;
-    const double rate = best.price / static_cast<double>(values);
-    const double margin = level >= 2 ? 1.3 : rate < 0.5 ? 1.25 : 0;
+    const double margin = level >= 2 ? 1.3 : best.rate < 0.5 ? 1.25 : 0;
     return rival.mode != best.mode && rival.price < margin * best.price;
 }
 
@@ -286,12 +289,12 @@ std::vector<Choice> choose(const T* values, const Dims& dims, const std::vector<
     std::vector<Choice> found;
     auto add_lorenzo = [&](const LinearMap& map) {
         const auto [mask, price] = best_mask(all, 0, [&](unsigned m) { return trials.lorenzo(m, map); });
-        found.push_back({Mode::lorenzo, mask, map, 0, price});
+        found.push_back({Mode::lorenzo, mask, map, 0, price, 0});
         return mask;
     };
     auto add_lattice = [&](const LinearMap& map) {
         const auto [mask, price] = best_mask(all, 1, [&](unsigned m) { return trials.lattice(m, map); });
-        found.push_back({Mode::lattice, mask, map, 0, price});
+        found.push_back({Mode::lattice, mask, map, 0, price, 0});
     };
     const LinearMap plain{0, 2 * options.bound};
     const unsigned deltas = add_lorenzo(plain);
@@ -300,20 +303,23 @@ std::vector<Choice> choose(const T* values, const Dims& dims, const std::vector<
     } else {
         const double step = rounding_safe_step(sample, options.bound);
         const auto [axes, price] = best_mask(all, 1, [&](unsigned m) { return trials.multilevel(m, step); });
-        found.push_back({Mode::multilevel, axes, plain, step, price});
+        found.push_back({Mode::multilevel, axes, plain, step, price, 0});
+        if (price < REFINE_BELOW * static_cast<double>(trials.values()))
+            found.push_back({Mode::multilevel, axes, plain, step, trials.multilevel(axes, step, REFINED), 0, REFINED});
         if (const double s = grid_friendly_step(sample, options.bound); s > 0) {
-            found.push_back({Mode::multilevel, axes, plain, s, trials.multilevel(axes, s)});
-            found.push_back({Mode::lorenzo, deltas, {0, s}, 0, trials.lorenzo(deltas, {0, s})});
+            found.push_back({Mode::multilevel, axes, plain, s, trials.multilevel(axes, s), 0});
+            found.push_back({Mode::lorenzo, deltas, {0, s}, 0, trials.lorenzo(deltas, {0, s}), 0});
         }
         if (const LinearMap packed = find_lattice(sample, options.bound); packed.step > 0 && lattice_holds(values, dims.size(), packed, options.bound)) {
             add_lorenzo(packed);
             add_lattice(packed);
         }
     }
+    for (Choice& c : found) c.rate = c.price / static_cast<double>(trials.values());
     std::stable_sort(found.begin(), found.end(), [](const Choice& a, const Choice& b) { return a.price < b.price; });
     std::vector<Choice> kept = {found[0]};
     for (const Choice& c : found)
-        if (kept.size() < 2 && worth_trying(c, kept[0], trials.values(), options.level)) kept.push_back(c);
+        if (kept.size() < 2 && worth_trying(c, kept[0], options.level)) kept.push_back(c);
     return kept;
 }
 

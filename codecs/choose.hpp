@@ -11,7 +11,9 @@ struct Choice {
     unsigned mask = 0;   // axes predicted along (multilevel, lattice) or differenced along (lorenzo)
     LinearMap map;       // lattice, lorenzo
     double step = 0;     // multilevel
-    double price = 0;    // bits, estimated
+    double price = 0;    // bits, estimated, of the crops
+    double rate = 0;     // the same a value
+    unsigned refinement = 0;  // multilevel
 };
 
 // The cheapest, and behind it those of other modes that a full encode might find cheaper still.

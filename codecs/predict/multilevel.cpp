@@ -9,6 +9,7 @@ namespace {
 
 constexpr size_t FIT_FROM = 2048;   // values a class must have before its level is fitted
 constexpr int MAX_FITTED = 3;
+constexpr double MOST_REFINED = 1.75;
 
 // Where each level's classes lie in one arena. The coarsest grid is class 0 of the last level.
 struct Arena {
@@ -76,7 +77,7 @@ class Levels {
         }
         j.halo = ((pyramid_.level[l].active >> X) & 1) && !((c >> X) & 1);
         j.lattice = plan_.lattice;
-        j.step = static_cast<T>(plan_.step);
+        j.step = plan_.lattice ? T(1) : static_cast<T>(plan_.step / refined(l));
         j.scratch = scratch_.row.data();
         return j;
     }
@@ -118,6 +119,13 @@ class Levels {
             for (int a = 0; a < AXES; ++a)
                 if ((pyramid_.level[k].active >> a) & 1) i[a] *= 2;
         return ((i[0] * block.n[1] + i[1]) * block.n[2] + i[2]) * block.n[X] + i[X];
+    }
+
+    // What the step is divided by at a level: errors of coarse levels spread, so they may be worth some bits.
+    double refined(int l) const {
+        double f = 1;
+        for (int k = 0; k < l; ++k) f = std::min(f * ((16 + plan_.refinement) / 16.0), MOST_REFINED);
+        return f;
     }
 
     ClassWeights weights(int l, unsigned c) const {
@@ -213,7 +221,7 @@ void multilevel_encode(const T* values, const Dims& dims, double bound, Multilev
             ClassJob<T> job = levels.job(l, c);
             if (scratch.failed.size() < job.dims.size()) scratch.failed.resize(job.dims.size());
             job.codes = codes;
-            job.inverse = T(1) / step;
+            job.inverse = T(1) / job.step;
             job.limit = limit_below<T>(bound);
             job.bound = bound;
             job.failed = scratch.failed.data();
@@ -258,7 +266,7 @@ void multilevel_decode(const int32_t* codes, const Dims& dims, const MultilevelP
 void write_plan(const Dims& dims, const MultilevelPlan& plan, Bytes& out) {
     const Pyramid p(dims, plan.mask);
     Writer w(out);
-    w.u8(static_cast<uint8_t>(plan.mask | (plan.fitted << 4)));
+    w.u8(static_cast<uint8_t>(plan.mask | (static_cast<unsigned>(plan.fitted) << 4) | (plan.refinement << 6)));
     if (!plan.lattice) {
         w.raw(plan.step);
         w.raw(plan.start);
@@ -277,7 +285,8 @@ Status read_plan(Cursor& in, const Dims& dims, MultilevelPlan& plan) {
     if (!in.u8(head)) return Status::truncated;
     if (!plan.lattice && (!in.raw(plan.step) || !in.raw(plan.start))) return Status::truncated;
     plan.mask = head & 15;
-    plan.fitted = head >> 4;
+    plan.fitted = (head >> 4) & 3;
+    plan.refinement = head >> 6;
     const Pyramid p(dims, plan.mask);
     if (!(plan.step > 0) || !std::isfinite(plan.step) || !std::isfinite(plan.start) || plan.fitted > p.levels)
         return Status::corrupt;

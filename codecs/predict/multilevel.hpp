@@ -22,6 +22,7 @@ struct MultilevelPlan {
     bool lattice = false;     // values are integers; predictions are rounded, codes exact
     double step = 1;
     double start = 0;         // what the first value is predicted as
+    unsigned refinement = 0;  // 0 to 3: how much finer coarse levels are quantised, 16ths a level
     int fitted = 0;           // levels with weights of their own, finest first; the others follow the last of them
     std::vector<std::array<ClassWeights, CLASSES>> weights;
 };
