@@ -28,7 +28,7 @@ template <class T>
 constexpr T huge() { return sizeof(T) == 4 ? T(0x1p120) : T(0x1p1000); }
 
 template <class T>
-constexpr int64_t largest_lattice() { return sizeof(T) == 4 ? int64_t{1} << 22 : int64_t{1} << 30; }
+constexpr int64_t largest_lattice() { return sizeof(T) == 4 ? int64_t{1} << 22 : int64_t{1} << 27; }
 
 template <class T>
 bool is_constant(const T* in, size_t n) {
@@ -97,13 +97,16 @@ class Encoder {
         grow(s_.exact);
         const std::vector<T> sample = draw_sample(in_, n_, options_.preserve);
         const bool relative = header_.pointwise() || needs_every_bit(sample);
+        const bool wide = !relative && !options_.lattice_only && spans_too_much(sample);
+        find_sentinels_to_avoid();
         const Interval r = relative ? Interval{-INFINITY, INFINITY}
-                           : options_.lattice_only ? everywhere() : reach(sample, 2 * options_.bound);
+                           : options_.lattice_only || wide ? everywhere() : reach(sample, 2 * options_.bound);
         mark(relative ? std::numeric_limits<T>::lowest() : static_cast<T>(r.low),
              relative ? std::numeric_limits<T>::max() : static_cast<T>(r.high));
         const size_t start = out_.size();
         if (exact_count_ == n_) lorenzo_of(LinearMap{0, 1}, 0);
         else if (relative) magnitudes();
+        else if (wide) lorenzo_wide({0, 2 * options_.bound});
         else bounded(sample);
         if (out_.size() - start > n_ * sizeof(T)) {
             out_.resize(start);
@@ -121,11 +124,38 @@ class Encoder {
     // A bound far below the spacing of the values asks for all of their bits.
     bool needs_every_bit(const std::vector<T>& sample) const {
         if (options_.bound == 0) return true;
-        if (options_.lattice_only) return false;
-        double largest = 0;
-        for (T v : sample) largest = std::max(largest, std::fabs(static_cast<double>(v)));
-        return options_.bound < largest * (sizeof(T) == 4 ? 0x1p-31 : 0x1p-60) || !std::isnormal(static_cast<T>(options_.bound));
+        if (options_.lattice_only || sample.empty()) return false;
+        std::vector<double> sizes;
+        for (T v : sample) sizes.push_back(std::fabs(static_cast<double>(v)));
+        const auto half = sizes.begin() + static_cast<ptrdiff_t>(sizes.size() / 2);
+        std::nth_element(sizes.begin(), half, sizes.end());
+        return options_.bound < *half * (sizeof(T) == 4 ? 0x1p-31 : 0x1p-60) || !std::isnormal(static_cast<T>(options_.bound));
     }
+
+    // Codes of 31 bits do not reach from one end of the values to the other, outliers aside.
+    bool spans_too_much(const std::vector<T>& sample) const {
+        const Interval r = reach(sample, 2 * options_.bound);
+        size_t outside = 0;
+        for (T v : sample) outside += static_cast<double>(v) < r.low || static_cast<double>(v) > r.high;
+        return outside * 8 > sample.size();
+    }
+
+    // Fill values that a neighbour within the bound could be mistaken for: nothing else may come back as one of them.
+    void find_sentinels_to_avoid() {
+        for (uint64_t pattern : options_.preserve) {
+            const T sentinel = std::bit_cast<T>(static_cast<BitsOf<T>>(pattern));
+            if (!std::isfinite(sentinel)) continue;
+            const double s = static_cast<double>(sentinel);
+            const double near = 1.001 * (header_.pointwise() ? options_.bound * std::fabs(s) / (1 - options_.bound) : options_.bound);
+            for (size_t i = 0; i < n_; ++i)
+                if (in_[i] != sentinel && std::fabs(static_cast<double>(in_[i]) - s) <= near) {
+                    avoid_.push_back(sentinel);
+                    break;
+                }
+        }
+    }
+
+    bool avoided(T back) const { return std::find(avoid_.begin(), avoid_.end(), back) != avoid_.end(); }
 
     // What a value becomes whatever it is stored beside. Rewrite-safe streams promise that decoding and encoding again
     // changes nothing, so even a block that is stored raw holds lattice values.
@@ -141,7 +171,7 @@ class Encoder {
         return !exact && map.forward(x, q) && keeps(map, x, q) ? map.inverse<T>(q) : x;
     }
 
-    // Where the lattice reaches, of whatever block.
+    // Where 64-bit codes reach, of whatever block.
     Interval everywhere() const {
         const double most = std::min(static_cast<double>(huge<T>()), 2 * options_.bound * 0x1p50);
         return {-most, most};
@@ -194,7 +224,7 @@ class Encoder {
         plan.start = static_cast<double>(first_regular());
         plan.refinement = c.refinement;
         s_.failed.clear();
-        multilevel_encode(values, dims_, options_.bound, plan, s_.codes.data(), s_.failed, s_.multilevel);
+        multilevel_encode(values, dims_, {options_.bound, avoid_}, plan, s_.codes.data(), s_.failed, s_.multilevel);
         for (uint32_t i : s_.failed) s_.exact[i] = 1;
         exact_count_ += s_.failed.size();
         head(Mode::multilevel, 0);
@@ -221,7 +251,7 @@ class Encoder {
 
     bool keeps(const LinearMap& map, T x, int64_t q) const {
         const T back = map.inverse<T>(q);
-        if (!within(static_cast<double>(x), static_cast<double>(back), options_.bound)) return false;
+        if (!within(static_cast<double>(x), static_cast<double>(back), options_.bound) || avoided(back)) return false;
         int64_t again = 0;
         return !options_.lattice_only || (map.forward(back, again) && again == q);
     }
@@ -266,6 +296,8 @@ class Encoder {
             else std::fill_n(s_.exact.data(), n_, uint8_t{0});
             return false;
         }
+        for (size_t i = 0; i < n_ && !avoid_.empty(); ++i)
+            if (avoided(static_cast<T>(job.origin + (job.base + s_.codes[i]) * job.step))) s_.exact[i] = 1;
         exact_count_ = 0;
         each_marked(s_.exact.data(), n_, [&](size_t i) {
             if (i > 0) s_.codes[i] = s_.codes[i - 1];  // a hole repeats its neighbour
@@ -276,7 +308,7 @@ class Encoder {
 
     void lattice_of(const Choice& c) {
         const LatticeJob job = job_of(c.map);
-        if (!to_codes(job)) return lorenzo_wide(c.map, c.mask);
+        if (!to_codes(job)) return lorenzo_wide(c.map);
         const auto [least, most] = std::minmax_element(s_.codes.begin(), s_.codes.begin() + static_cast<ptrdiff_t>(n_));
         if (std::max<int64_t>(-int64_t{*least}, *most) >= largest_lattice<T>())
             return lorenzo_narrow(c.map, choose_lorenzo(s_.codes.data(), dims_, s_.entropy), job);
@@ -287,7 +319,11 @@ class Encoder {
         plan.mask = c.mask;
         plan.lattice = true;
         s_.failed.clear();
-        multilevel_encode(s_.work.data(), dims_, 0.5, plan, s_.codes.data(), s_.failed, s_.multilevel);
+        multilevel_encode(s_.work.data(), dims_, {0.5, {}}, plan, s_.codes.data(), s_.failed, s_.multilevel);
+        if (!s_.failed.empty()) {
+            to_codes(job);
+            return lorenzo_narrow(c.map, choose_lorenzo(s_.codes.data(), dims_, s_.entropy), job);
+        }
         head(Mode::lattice, plain(c.map) ? PLAIN_STEP : 0);
         write_map(c.map);
         writer_.zigzag(static_cast<int64_t>(job.base));
@@ -298,7 +334,7 @@ class Encoder {
     void lorenzo_of(const LinearMap& map, unsigned mask) {
         const LatticeJob job = job_of(map);
         if (to_codes(job)) lorenzo_narrow(map, mask, job);
-        else lorenzo_wide(map, mask);
+        else lorenzo_wide(map);
     }
 
     void lorenzo_narrow(const LinearMap& map, unsigned mask, const LatticeJob& job) {
@@ -308,8 +344,9 @@ class Encoder {
         differences(mask, s_.codes);
     }
 
-    void lorenzo_wide(const LinearMap& map, unsigned mask) {
+    void lorenzo_wide(const LinearMap& map) {
         to_integers(map);
+        const unsigned mask = choose_lorenzo(s_.wide.data(), dims_, s_.entropy);
         head(Mode::lorenzo, static_cast<uint8_t>(WIDE | (plain(map) ? PLAIN_STEP : 0)));
         write_map(map);
         wide_differences(mask, true);
@@ -372,7 +409,7 @@ class Encoder {
 
     bool keeps_ratio(T x, T back) const {
         if (std::bit_cast<BitsOf<T>>(x) == std::bit_cast<BitsOf<T>>(back)) return true;
-        return std::isfinite(back) && error(x, back) <= relative_bound_ * std::fabs(static_cast<double>(x)) * (1 - 0x1p-50);
+        return std::isfinite(back) && !avoided(back) && error(x, back) <= relative_bound_ * std::fabs(static_cast<double>(x)) * (1 - 0x1p-50);
     }
 
     bool plain(const LinearMap& map) const { return map.origin == 0 && map.step == 2 * header_.bound; }
@@ -409,6 +446,7 @@ class Encoder {
     Bytes& out_;
     Writer writer_;
     size_t exact_count_ = 0;
+    std::vector<T> avoid_;
     double relative_bound_ = 0;  // of magnitudes; 0: every bit
 };
 

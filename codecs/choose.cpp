@@ -116,7 +116,7 @@ class Trials {
             plan.refinement = refinement;
             plan.start = start_of(crop);
             failed_.clear();
-            multilevel_encode(crop.data(), dims_, options_.bound, plan, codes_.data(), failed_, scratch_.multilevel);
+            multilevel_encode(crop.data(), dims_, {options_.bound, {}}, plan, codes_.data(), failed_, scratch_.multilevel);
             bits += price_fine(mask);
             failures += failed_.size();
         }
@@ -131,14 +131,14 @@ class Trials {
             failures += to_integers(crop, map);
             for (size_t i = 0; i < v.size(); ++i) {
                 v[i] = static_cast<T>(integers_[i] - integers_[0]);
-                if (std::fabs(v[i]) > (sizeof(T) == 4 ? T(1 << 22) : T(1 << 30)))
+                if (std::fabs(v[i]) > (sizeof(T) == 4 ? T(1 << 22) : T(1 << 27)))
                     return std::numeric_limits<double>::infinity();
             }
             MultilevelPlan plan;
             plan.mask = mask;
             plan.lattice = true;
             failed_.clear();
-            multilevel_encode(v.data(), dims_, 0.5, plan, codes_.data(), failed_, scratch_.multilevel);
+            multilevel_encode(v.data(), dims_, {0.5, {}}, plan, codes_.data(), failed_, scratch_.multilevel);
             bits += price_fine(mask);
         }
         return bits * EDGE_ALLOWANCE + exact_bits(failures);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <new>
+#include <system_error>
 #include <thread>
 
 namespace sciflow {
@@ -33,7 +34,11 @@ Status for_blocks(uint64_t count, int threads, Work&& work) {
     };
     std::vector<std::thread> pool;
     const uint64_t extra = std::min<uint64_t>(threads > 1 ? static_cast<uint64_t>(threads) : 1, count);
-    for (uint64_t t = 1; t < extra; ++t) pool.emplace_back(loop);
+    try {
+        for (uint64_t t = 1; t < extra; ++t) pool.emplace_back(loop);
+    } catch (const std::system_error&) {
+        // The system grants no more threads: those there are share the work.
+    }
     loop();
     for (std::thread& t : pool) t.join();
     for (Status s : status)

@@ -36,6 +36,8 @@ struct ClassJob {
     T step = 0, inverse = 0;
     T limit = 0;               // largest T <= bound; errors below it need no second look
     double bound = 0;
+    const T* avoid = nullptr;    // values that no reconstruction may take
+    size_t avoided = 0;
     uint32_t* failed = nullptr;  // positions within the class whose error exceeds the bound
     size_t failures = 0;
 };

@@ -66,6 +66,7 @@ bool walk(const std::vector<GridSpec>& grids, Q* codes, EntropyScratch& s, Visit
         job.codes = job.folded ? reinterpret_cast<Q*>(s.folded.data()) : codes;
         job.magnitudes = s.magnitudes[now].data();
         job.zeros = s.zeros.data();
+        job.magnitudes[padded(job.dims)] = 0;  // a row is zero beyond its ends, also the last one for a longer row
         const bool usable = g.reference >= 0 && static_cast<size_t>(g.reference) + 1 == k && !job.folded &&
                             !folds(grids[k - 1].dims) && before.n[X] + 1 >= job.dims.n[X];
         if (usable) {

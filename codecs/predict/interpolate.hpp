@@ -229,15 +229,18 @@ static size_t quantize_lattice_row(const Taps<T>& taps, const ClassJob<T>& job, 
     T weight[N];
     take<N>(taps, row, weight);
     const size_t n = job.dims.n[X];
+    int bad = 0;
 #pragma GCC ivdep
     for (size_t x = 0; x < n; ++x) {
         const T p = round_even(predicted<N>(row, weight, x));
         T t = in[x] - p;
         t = magnitude(t) < T(CODE_LIMIT) ? t : T(0);
+        const T r = p + t;
         codes[x] = static_cast<int32_t>(t);
-        rec[x] = p + t;
+        rec[x] = r;
+        bad |= magnitude(in[x] - r) >= T(0.5) ? 1 : 0;  // a wild extrapolation left the range of exact integers
     }
-    return 0;
+    return static_cast<size_t>(bad);
 }
 
 template <int N, class T>
@@ -278,9 +281,17 @@ static inline bool within(double x, double r, double bound) {
 }
 
 template <class T>
+static inline bool avoids(const ClassJob<T>& job, T r) {
+    for (size_t k = 0; k < job.avoided; ++k)
+        if (r == job.avoid[k]) return false;
+    return true;
+}
+
+template <class T>
 static void note_failures(ClassJob<T>& job, const T* in, const T* rec, size_t first) {
     for (size_t x = 0; x < job.dims.n[X]; ++x) {
-        if (in[x] != in[x] || within(static_cast<double>(in[x]), static_cast<double>(rec[x]), job.bound)) continue;
+        if (in[x] != in[x]) continue;
+        if (within(static_cast<double>(in[x]), static_cast<double>(rec[x]), job.bound) && avoids(job, rec[x])) continue;
         job.failed[job.failures++] = static_cast<uint32_t>(first + x);
     }
 }
@@ -320,7 +331,7 @@ static void encode_class(ClassJob<T>& job) {
             SCIFLOW_ROW(16)
         }
 #undef SCIFLOW_ROW
-        if (bad) note_failures(job, values, rec, dense);
+        if (bad || job.avoided) note_failures(job, values, rec, dense);
         for (size_t x = 0; x < job.dims.n[X]; ++x) values[x] = rec[x];
         if (job.halo) extrapolate(values, job.dims.n[X]);
     });

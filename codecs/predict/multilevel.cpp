@@ -15,15 +15,18 @@ constexpr double MOST_REFINED = 1.75;
 struct Arena {
     const Pyramid& pyramid;
     size_t offset[MAX_LEVELS][CLASSES] = {};
+    size_t coarsest = 0;
     size_t size = 0;
 
     explicit Arena(const Pyramid& p) : pyramid(p) {
-        for (int l = 0; l < p.levels; ++l)
+        for (int l = 0; l < p.levels; ++l) {
+            coarsest = size;
             for (unsigned c = 0; c < CLASSES; ++c) {
                 if (!p.has(l, c)) continue;
                 offset[l][c] = size;
                 size += Layout::padded_size(p.class_dims(l, c)) + 4 * HALO;
             }
+        }
         if (p.levels == 0) size = Layout::padded_size(p.coarsest);
     }
 };
@@ -39,7 +42,7 @@ class Levels {
 
     const Pyramid& pyramid() const { return pyramid_; }
     T* at(int l, unsigned c) { return scratch_.arena.data() + arena_.offset[l][c]; }
-    T* coarsest() { return pyramid_.levels ? at(pyramid_.levels - 1, 0) : scratch_.arena.data(); }
+    T* coarsest() { return scratch_.arena.data() + arena_.coarsest; }
 
     void split(int l, const T* full, const Layout& from) {
         T* classes[CLASSES];
@@ -184,8 +187,9 @@ std::vector<GridSpec> multilevel_grids(const Dims& dims, unsigned mask) {
 }
 
 template <class T>
-void multilevel_encode(const T* values, const Dims& dims, double bound, MultilevelPlan& plan, int32_t* codes,
+void multilevel_encode(const T* values, const Dims& dims, const Promise<T>& promise, MultilevelPlan& plan, int32_t* codes,
                        std::vector<uint32_t>& failed, MultilevelScratch<T>& scratch) {
+    const double bound = promise.bound;
     plan.weights.clear();
     plan.fitted = 0;
     Levels<T> levels(dims, plan, scratch);
@@ -209,7 +213,8 @@ void multilevel_encode(const T* values, const Dims& dims, double bound, Multilev
         if (!(std::fabs(t) < T(1 << 30))) t = 0;
         v = before + t * step;
         codes[k] = static_cast<int32_t>(t);
-        if (x == x && !(std::fabs(static_cast<double>(x) - static_cast<double>(v)) < bound * 0.999999))
+        const bool taken = std::find(promise.avoid.begin(), promise.avoid.end(), v) != promise.avoid.end();
+        if (x == x && (taken || !(std::fabs(static_cast<double>(x) - static_cast<double>(v)) < bound * 0.999999)))
             failed.push_back(static_cast<uint32_t>(levels.coarsest_position(k)));
         before = v;
     });
@@ -224,6 +229,8 @@ void multilevel_encode(const T* values, const Dims& dims, double bound, Multilev
             job.inverse = T(1) / job.step;
             job.limit = limit_below<T>(bound);
             job.bound = bound;
+            job.avoid = promise.avoid.data();
+            job.avoided = promise.avoid.size();
             job.failed = scratch.failed.data();
             predict<T>(kernels()).encode_class(job);
             for (size_t k = 0; k < job.failures; ++k)
@@ -305,9 +312,9 @@ Status read_plan(Cursor& in, const Dims& dims, MultilevelPlan& plan) {
     return Status::ok;
 }
 
-template void multilevel_encode<float>(const float*, const Dims&, double, MultilevelPlan&, int32_t*,
+template void multilevel_encode<float>(const float*, const Dims&, const Promise<float>&, MultilevelPlan&, int32_t*,
                                        std::vector<uint32_t>&, MultilevelScratch<float>&);
-template void multilevel_encode<double>(const double*, const Dims&, double, MultilevelPlan&, int32_t*,
+template void multilevel_encode<double>(const double*, const Dims&, const Promise<double>&, MultilevelPlan&, int32_t*,
                                         std::vector<uint32_t>&, MultilevelScratch<double>&);
 template void multilevel_decode<float>(const int32_t*, const Dims&, const MultilevelPlan&, float*,
                                        MultilevelScratch<float>&);

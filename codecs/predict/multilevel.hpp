@@ -27,6 +27,13 @@ struct MultilevelPlan {
     std::vector<std::array<ClassWeights, CLASSES>> weights;
 };
 
+// What an encoder keeps to: the bound, and values that only their like may come back as.
+template <class T>
+struct Promise {
+    double bound = 0;
+    std::vector<T> avoid;
+};
+
 template <class T>
 struct MultilevelScratch {
     std::vector<T> arena;
@@ -38,9 +45,9 @@ struct MultilevelScratch {
 std::vector<GridSpec> multilevel_grids(const Dims& dims, unsigned mask);
 
 // Codes `values` (dense; NaN marks a hole, which is given code 0) and fits the plan's weights on the way.
-// `failed` receives the dense positions whose reconstruction misses `bound`.
+// `failed` receives the dense positions whose reconstruction breaks the promise.
 template <class T>
-void multilevel_encode(const T* values, const Dims& dims, double bound, MultilevelPlan& plan, int32_t* codes,
+void multilevel_encode(const T* values, const Dims& dims, const Promise<T>& promise, MultilevelPlan& plan, int32_t* codes,
                        std::vector<uint32_t>& failed, MultilevelScratch<T>& scratch);
 
 template <class T>

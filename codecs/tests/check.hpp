@@ -1,6 +1,7 @@
 // What the engine's tests share: a check that names its place, random numbers that are the same everywhere, headers.
 #pragma once
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <initializer_list>
