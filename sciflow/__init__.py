@@ -1,0 +1,84 @@
+"""Error-bounded compression of scientific arrays: a field goes in, a promise comes out.
+
+``import sciflow`` itself loads nothing; each name below loads what it needs when it is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sciflow.bounds import Bound, Resolved, ValueRange, resolve
+    from sciflow.codecs.numcodecs import SZ
+    from sciflow.errors import (
+        BoundViolated,
+        Corrupt,
+        InvalidArgument,
+        ModelMismatch,
+        SciflowError,
+        StoreError,
+        Truncated,
+        Unsupported,
+        UnsupportedDtype,
+    )
+    from sciflow.metrics import compare
+    from sciflow.store import (
+        Report,
+        compress,
+        decompress,
+        encoding,
+        inspect,
+        open,  # noqa: A004 - sciflow.open reads well
+        verify,
+    )
+
+__all__ = [
+    "SZ",
+    "Bound",
+    "BoundViolated",
+    "Corrupt",
+    "InvalidArgument",
+    "ModelMismatch",
+    "Report",
+    "Resolved",
+    "SciflowError",
+    "StoreError",
+    "Truncated",
+    "Unsupported",
+    "UnsupportedDtype",
+    "ValueRange",
+    "compare",
+    "compress",
+    "decompress",
+    "encoding",
+    "inspect",
+    "open",
+    "resolve",
+    "verify",
+]
+
+_HOME = {
+    "SZ": "sciflow.codecs.numcodecs",
+    **dict.fromkeys(["Bound", "Resolved", "ValueRange", "resolve"], "sciflow.bounds"),
+    "compare": "sciflow.metrics",
+    **dict.fromkeys(
+        ["Report", "compress", "decompress", "encoding", "inspect", "open", "verify"], "sciflow.store"
+    ),
+}
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module, metadata
+
+    if name == "__version__":
+        value: Any = metadata.version("sciflow")
+    elif name in __all__:
+        value = getattr(import_module(_HOME.get(name, "sciflow.errors")), name)
+    else:
+        raise AttributeError(f"module 'sciflow' has no attribute {name!r}; it has {', '.join(__all__)}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,49 @@
+"""The engine (codecs/module.cpp): status codes come back, `sciflow.codecs.stream` turns them into errors."""
+
+from typing import Any, TypedDict
+
+from numpy.typing import NDArray
+from typing_extensions import Buffer
+
+STREAM_MAJOR: int
+STREAM_MINOR: int
+MAX_BLOCK_VALUES: int
+
+class EncodeOptions(TypedDict):
+    eb: float
+    pointwise: float
+    mse: float
+    lattice: bool
+    level: int
+    preserve: list[int]
+    order_f: bool
+    big_endian: bool
+    request_kind: int
+    request_value: float
+    block_values: int
+    threads: int
+    verify: bool
+
+class HeaderFields(TypedDict):
+    dtype: str
+    shape: tuple[int, ...]
+    order_f: bool
+    big_endian: bool
+    eb: float
+    pointwise: float
+    request_kind: int
+    request_value: float
+    lattice: bool
+    nblocks: int
+    header_bytes: int
+    block_axis: int
+    block_rows: int
+    block_offsets: list[int]
+
+def encode(data: NDArray[Any], shape: tuple[int, ...], opts: EncodeOptions) -> tuple[int, bytes]: ...
+def decode_into(stream: Buffer, out: NDArray[Any], threads: int) -> tuple[int, int]: ...
+def info(stream: Buffer) -> tuple[int, int, HeaderFields]: ...
+def decode_block(header: Buffer, block: Buffer, index: int, out: NDArray[Any]) -> tuple[int, int]: ...
+def encoded_size_bound(nbytes: int, ndim: int) -> int: ...
+def crc32c(data: Buffer) -> int: ...
+def simd() -> str: ...

@@ -1,0 +1,64 @@
+"""Everything sciflow raises on purpose.
+
+```
+SciflowError
+├── InvalidArgument (ValueError)      the caller asked for something that cannot be
+│   └── UnsupportedDtype (TypeError)  ... of data that this codec does not take
+├── Corrupt (ValueError)              the bytes are not what an encoder wrote
+│   └── Truncated                     ... because the end is missing
+├── Unsupported                       well-formed, but newer than this release or not built in
+├── BoundViolated                     the promise was broken: our bug, please report
+├── ModelMismatch                     a learned stream met another model than the one it names
+└── StoreError                        the target exists, is half-written or cannot be written
+```
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BoundViolated",
+    "Corrupt",
+    "InvalidArgument",
+    "ModelMismatch",
+    "SciflowError",
+    "StoreError",
+    "Truncated",
+    "Unsupported",
+    "UnsupportedDtype",
+]
+
+
+class SciflowError(Exception):
+    """The root: ``except SciflowError`` catches whatever sciflow raises on purpose."""
+
+
+class InvalidArgument(SciflowError, ValueError):
+    """An argument is out of its domain; nothing was read or written."""
+
+
+class UnsupportedDtype(InvalidArgument, TypeError):
+    """The data are of a type that the codec does not take; the message names a codec that does."""
+
+
+class Corrupt(SciflowError, ValueError):
+    """A stream fails its checksum or contradicts itself."""
+
+
+class Truncated(Corrupt):
+    """A stream ends before its header says it does."""
+
+
+class Unsupported(SciflowError):
+    """A stream is well-formed but needs a newer release, or a feature that is not built in."""
+
+
+class BoundViolated(SciflowError):
+    """A decoded value is further from the original than was promised: a bug of ours, please report it."""
+
+
+class ModelMismatch(SciflowError):
+    """A learned stream names a model that is not the one at hand."""
+
+
+class StoreError(SciflowError):
+    """A store exists already, is half-written, or cannot be written."""
