@@ -50,6 +50,6 @@ template <class T>
 static bool pattern_kept(const T* __restrict in, const T* __restrict out, size_t n, uint64_t pattern) {
     const BitsOf<T> listed = static_cast<BitsOf<T>>(pattern);
     size_t lost = 0;
-    for (size_t i = 0; i < n; ++i) lost += (bits_of(in[i]) == listed) & (bits_of(out[i]) != listed) ? 1 : 0;
+    for (size_t i = 0; i < n; ++i) lost += (bits_of(in[i]) == listed) != (bits_of(out[i]) == listed) ? 1 : 0;
     return lost == 0;
 }

@@ -1,0 +1,457 @@
+// The cheapest representation of a block that keeps the promise.
+#include <algorithm>
+#include <limits>
+
+#include "block.hpp"
+#include "check.hpp"
+#include "choose.hpp"
+#include "exact.hpp"
+#include "values.hpp"
+
+namespace sciflow {
+
+namespace {
+
+constexpr size_t SAMPLE = 1024;
+constexpr double CODE_SPAN = 0x1p28;   // values further from the block's middle than this many steps are exact
+constexpr int64_t NARROW = int64_t{1} << 30;
+
+template <class T>
+constexpr int64_t largest_lattice() { return sizeof(T) == 4 ? int64_t{1} << 22 : int64_t{1} << 27; }
+
+template <class T>
+bool is_constant(const T* in, size_t n) {
+    const auto first = std::bit_cast<BitsOf<T>>(in[0]);
+    for (size_t i = 1; i < n; ++i)
+        if (std::bit_cast<BitsOf<T>>(in[i]) != first) return false;
+    return true;
+}
+
+// Some of the values that can be predicted from, evenly spread.
+template <class T>
+std::vector<T> draw_sample(const T* in, size_t n, std::span<const uint64_t> preserve) {
+    const auto usual = [&](T v) { return std::fabs(v) <= huge<T>() && !listed(v, preserve); };
+    std::vector<T> s;
+    const size_t every = std::max<size_t>(1, n / SAMPLE);
+    for (size_t i = every / 2; i < n; i += every)
+        if (usual(in[i])) s.push_back(in[i]);
+    for (size_t i = 0; i < n && s.empty(); ++i)
+        if (usual(in[i])) s.push_back(in[i]);
+    return s;
+}
+
+struct Interval {
+    double low, high;
+};
+
+// Where codes can reach: values further from the middle, an undeclared fill value say, are stored exactly.
+template <class T>
+Interval reach(std::vector<T> sample, double step) {
+    const double most = static_cast<double>(huge<T>());
+    if (sample.empty()) return {-most, most};
+    std::sort(sample.begin(), sample.end());  // each value once: a fill value may be most of the block
+    sample.erase(std::unique(sample.begin(), sample.end()), sample.end());
+    const auto half = sample.begin() + static_cast<ptrdiff_t>(sample.size() / 2);
+    const double middle = static_cast<double>(*half);
+    return {std::max(-most, middle - step * CODE_SPAN), std::min(most, middle + step * CODE_SPAN)};
+}
+
+template <class T>
+class Encoder {
+  public:
+    Encoder(const T* in, const Dims& dims, const Header& header, const EncodeOptions& options, BlockScratch<T>& scratch,
+            Bytes& out)
+        : in_(in), dims_(dims), n_(dims.size()), header_(header), options_(options), s_(scratch), out_(out), writer_(out) {}
+
+    void run() {
+        find_sentinels_to_avoid();
+        if (is_constant(in_, n_)) {
+            writer_.u8(static_cast<uint8_t>(Mode::constant));
+            writer_.raw(settled(in_[0]));
+            return;
+        }
+        grow(s_.exact);
+        const std::vector<T> sample = draw_sample(in_, n_, options_.preserve);
+        const bool relative = header_.pointwise() || needs_every_bit(sample);
+        const bool wide = !relative && !options_.lattice_only && spans_too_much(sample);
+        const Interval r = relative ? Interval{-INFINITY, INFINITY}
+                           : options_.lattice_only || wide ? everywhere() : reach(sample, 2 * options_.bound);
+        mark(relative ? std::numeric_limits<T>::lowest() : static_cast<T>(r.low),
+             relative ? std::numeric_limits<T>::max() : static_cast<T>(r.high));
+        const size_t start = out_.size();
+        if (exact_count_ == n_) lorenzo_of(LinearMap{0, 1}, 0);
+        else if (relative) magnitudes();
+        else if (wide) lorenzo_wide({0, 2 * options_.bound});
+        else bounded(sample);
+        if (out_.size() - start > n_ * sizeof(T)) {
+            out_.resize(start);
+            writer_.u8(static_cast<uint8_t>(Mode::raw));
+            for (size_t i = 0; i < n_; ++i) writer_.raw(settled(in_[i]));
+        }
+    }
+
+  private:
+    template <class V>
+    void grow(std::vector<V>& v) const {
+        if (v.size() < n_ + 64) v.resize(n_ + 64);
+    }
+
+    // A bound far below the spacing of the values asks for all of their bits.
+    bool needs_every_bit(const std::vector<T>& sample) const {
+        if (options_.bound == 0) return true;
+        if (options_.lattice_only || sample.empty()) return false;
+        std::vector<double> sizes;
+        for (T v : sample) sizes.push_back(std::fabs(static_cast<double>(v)));
+        const auto half = sizes.begin() + static_cast<ptrdiff_t>(sizes.size() / 2);
+        std::nth_element(sizes.begin(), half, sizes.end());
+        return options_.bound < *half * (sizeof(T) == 4 ? 0x1p-31 : 0x1p-60) || !std::isnormal(static_cast<T>(options_.bound));
+    }
+
+    // Codes of 31 bits do not reach from one end of the values to the other, outliers aside.
+    bool spans_too_much(const std::vector<T>& sample) const {
+        const Interval r = reach(sample, 2 * options_.bound);
+        size_t outside = 0;
+        for (T v : sample) outside += static_cast<double>(v) < r.low || static_cast<double>(v) > r.high;
+        return outside * 8 > sample.size();
+    }
+
+    // Fill values that a neighbour within the bound could be mistaken for: nothing else may come back as one of them.
+    void find_sentinels_to_avoid() {
+        for (uint64_t pattern : options_.preserve) {
+            const T sentinel = std::bit_cast<T>(static_cast<BitsOf<T>>(pattern));
+            if (!std::isfinite(sentinel)) continue;
+            const double s = static_cast<double>(sentinel);
+            const double near = 1.001 * (header_.pointwise() ? options_.bound * std::fabs(s) / (1 - options_.bound) : options_.bound);
+            for (size_t i = 0; i < n_; ++i)
+                if (in_[i] != sentinel && std::fabs(static_cast<double>(in_[i]) - s) <= near) {
+                    avoid_.push_back(sentinel);
+                    break;
+                }
+        }
+    }
+
+    bool avoided(T back) const { return std::find(avoid_.begin(), avoid_.end(), back) != avoid_.end(); }
+
+    // What a value becomes whatever it is stored beside. Rewrite-safe streams promise that decoding and encoding again
+    // changes nothing, so even a block that is stored raw holds lattice values.
+    T settled(T x) const {
+        if (!options_.lattice_only || header_.pointwise() || options_.bound == 0) return x;
+        uint8_t exact = 0;
+        const Interval r = everywhere();
+        const Scan<T>& scan = sciflow::scan<T>(kernels());
+        scan.mark_exact(&x, 1, static_cast<T>(r.low), static_cast<T>(r.high), &exact);
+        for (uint64_t pattern : options_.preserve) scan.mark_pattern(&x, 1, pattern, &exact);
+        const LinearMap map{0, 2 * options_.bound};
+        int64_t q = 0;
+        return !exact && map.forward(x, q) && keeps(map, x, q) ? map.inverse<T>(q) : x;
+    }
+
+    // Where 64-bit codes reach, of whatever block.
+    Interval everywhere() const {
+        const double most = std::min(static_cast<double>(huge<T>()), 2 * options_.bound * 0x1p50);
+        return {-most, most};
+    }
+
+    void mark(T low, T high) {
+        const Scan<T>& scan = sciflow::scan<T>(kernels());
+        exact_count_ = scan.mark_exact(in_, n_, low, high, s_.exact.data());
+        for (uint64_t pattern : options_.preserve)
+            exact_count_ += scan.mark_pattern(in_, n_, pattern, s_.exact.data());
+    }
+
+    void bounded(const std::vector<T>& sample) {
+        const T* values = with_holes();
+        const std::vector<Choice> choices = choose(values, dims_, sample, options_, s_);
+        const size_t start = out_.size(), marked = exact_count_;
+        if (choices.size() > 1 && marked > 0) s_.marked.assign(s_.exact.begin(), s_.exact.end());
+        code(values, choices[0]);
+        for (size_t k = 1; k < choices.size(); ++k) {
+            const Bytes best(out_.begin() + static_cast<ptrdiff_t>(start), out_.end());
+            out_.resize(start);
+            exact_count_ = marked;
+            if (marked > 0) std::copy(s_.marked.begin(), s_.marked.end(), s_.exact.begin());
+            else std::fill_n(s_.exact.data(), n_, uint8_t{0});
+            code(values, choices[k]);
+            if (out_.size() - start <= best.size()) continue;
+            out_.resize(start);
+            writer_.bytes(best);
+        }
+    }
+
+    void code(const T* values, const Choice& c) {
+        if (c.mode == Mode::multilevel) multilevel_of(values, c);
+        else if (c.mode == Mode::lattice) lattice_of(c);
+        else lorenzo_of(c.map, c.mask);
+    }
+
+    const T* with_holes() {
+        if (exact_count_ == 0) return in_;
+        grow(s_.holes);
+        for (size_t i = 0; i < n_; ++i) s_.holes[i] = s_.exact[i] ? std::numeric_limits<T>::quiet_NaN() : in_[i];
+        return s_.holes.data();
+    }
+
+    void multilevel_of(const T* values, const Choice& c) {
+        grow(s_.codes);
+        MultilevelPlan plan;
+        plan.mask = c.mask;
+        plan.step = c.step;
+        plan.start = static_cast<double>(first_regular());
+        plan.refinement = c.refinement;
+        s_.failed.clear();
+        multilevel_encode(values, dims_, {options_.bound, avoid_}, plan, s_.codes.data(), s_.failed, s_.multilevel);
+        for (uint32_t i : s_.failed) s_.exact[i] = 1;
+        exact_count_ += s_.failed.size();
+        head(Mode::multilevel, 0);
+        write_plan(dims_, plan, out_);
+        encode_grids<int32_t>(multilevel_grids(dims_, plan.mask), s_.codes.data(), s_.entropy, out_);
+    }
+
+    // Integers of every value into s_.wide; where one misses the bound, the value is exact. Holes repeat the last.
+    void to_integers(const LinearMap& map) {
+        grow(s_.wide);
+        int64_t held = 0;
+        for (size_t i = 0; i < n_; ++i)
+            if (!s_.exact[i] && map.forward(in_[i], held)) break;
+        for (size_t i = 0; i < n_; ++i) {
+            int64_t q = held;
+            if (!s_.exact[i] && !(map.forward(in_[i], q) && keeps(map, in_[i], q))) {
+                s_.exact[i] = 1;
+                ++exact_count_;
+                q = held;
+            }
+            s_.wide[i] = held = q;
+        }
+    }
+
+    bool keeps(const LinearMap& map, T x, int64_t q) const {
+        const T back = map.inverse<T>(q);
+        if (!within(static_cast<double>(x), static_cast<double>(back), options_.bound) || avoided(back)) return false;
+        int64_t again = 0;
+        return !options_.lattice_only || (map.forward(back, again) && again == q);
+    }
+
+    // |x - y|, rounded up.
+    static double error(T x, T y) {
+        const double d = std::fabs(static_cast<double>(x) - static_cast<double>(y));
+        return std::nextafter(d, std::numeric_limits<double>::infinity());
+    }
+
+    // Largest distance from the first integer.
+    int64_t span() const {
+        int64_t least = s_.wide[0], most = s_.wide[0];
+        for (size_t i = 0; i < n_; ++i) {
+            least = std::min(least, s_.wide[i]);
+            most = std::max(most, s_.wide[i]);
+        }
+        return std::max(most - s_.wide[0], s_.wide[0] - least);
+    }
+
+    LatticeJob job_of(const LinearMap& map) const {
+        LatticeJob job;
+        job.origin = map.origin;
+        job.step = map.step;
+        job.inverse = 1 / map.step;
+        int64_t q = 0;
+        map.forward(first_regular(), q);
+        job.base = static_cast<double>(q);
+        job.bound = options_.bound;
+        job.fixed_point = options_.lattice_only;
+        return job;
+    }
+
+    // Integers of every value into s_.codes, from the first regular one's; false where they need more than 31 bits.
+    bool to_codes(const LatticeJob& job) {
+        grow(s_.codes);
+        if (exact_count_ > 0) grow(s_.was_exact);
+        if (exact_count_ > 0) std::copy_n(s_.exact.data(), n_, s_.was_exact.data());
+        const size_t far = quantize<T>(kernels()).to_lattice(in_, n_, job, s_.codes.data(), s_.exact.data());
+        if (far > 0) {
+            if (exact_count_ > 0) std::copy_n(s_.was_exact.data(), n_, s_.exact.data());
+            else std::fill_n(s_.exact.data(), n_, uint8_t{0});
+            return false;
+        }
+        for (size_t i = 0; i < n_ && !avoid_.empty(); ++i)
+            if (avoided(static_cast<T>(job.origin + (job.base + s_.codes[i]) * job.step))) s_.exact[i] = 1;
+        exact_count_ = 0;
+        each_marked(s_.exact.data(), n_, [&](size_t i) {
+            if (i > 0) s_.codes[i] = s_.codes[i - 1];  // a hole repeats its neighbour
+            ++exact_count_;
+        });
+        return true;
+    }
+
+    void lattice_of(const Choice& c) {
+        const LatticeJob job = job_of(c.map);
+        if (!to_codes(job)) return lorenzo_wide(c.map);
+        const auto [least, most] = std::minmax_element(s_.codes.begin(), s_.codes.begin() + static_cast<ptrdiff_t>(n_));
+        if (std::max<int64_t>(-int64_t{*least}, *most) >= largest_lattice<T>())
+            return lorenzo_narrow(c.map, choose_lorenzo(s_.codes.data(), dims_, s_.entropy), job);
+        grow(s_.work);
+        for (size_t i = 0; i < n_; ++i) s_.work[i] = static_cast<T>(s_.codes[i]);
+        each_marked(s_.exact.data(), n_, [&](size_t i) { s_.work[i] = std::numeric_limits<T>::quiet_NaN(); });
+        MultilevelPlan plan;
+        plan.mask = c.mask;
+        plan.lattice = true;
+        s_.failed.clear();
+        multilevel_encode(s_.work.data(), dims_, {0.5, {}}, plan, s_.codes.data(), s_.failed, s_.multilevel);
+        if (!s_.failed.empty()) {
+            to_codes(job);
+            return lorenzo_narrow(c.map, choose_lorenzo(s_.codes.data(), dims_, s_.entropy), job);
+        }
+        head(Mode::lattice, plain(c.map) ? PLAIN_STEP : 0);
+        write_map(c.map);
+        writer_.zigzag(static_cast<int64_t>(job.base));
+        write_plan(dims_, plan, out_);
+        encode_grids<int32_t>(multilevel_grids(dims_, plan.mask), s_.codes.data(), s_.entropy, out_);
+    }
+
+    void lorenzo_of(const LinearMap& map, unsigned mask) {
+        const LatticeJob job = job_of(map);
+        if (to_codes(job)) lorenzo_narrow(map, mask, job);
+        else lorenzo_wide(map);
+    }
+
+    void lorenzo_narrow(const LinearMap& map, unsigned mask, const LatticeJob& job) {
+        head(Mode::lorenzo, plain(map) ? PLAIN_STEP : 0);
+        write_map(map);
+        writer_.zigzag(static_cast<int64_t>(job.base));
+        differences(mask, s_.codes);
+    }
+
+    void lorenzo_wide(const LinearMap& map) {
+        to_integers(map);
+        const unsigned mask = choose_lorenzo(s_.wide.data(), dims_, s_.entropy);
+        head(Mode::lorenzo, static_cast<uint8_t>(WIDE | (plain(map) ? PLAIN_STEP : 0)));
+        write_map(map);
+        wide_differences(mask, true);
+    }
+
+    template <class Q>
+    void differences(unsigned mask, std::vector<Q>& codes) {
+        writer_.u8(static_cast<uint8_t>(mask));
+        GridSpec grid;
+        grid.dims = dims_;
+        lorenzo<Q>(kernels()).forward(codes.data(), dims_, mask);
+        encode_grids<Q>({grid}, codes.data(), s_.entropy, out_);
+    }
+
+    // The integers in s_.wide, from the first of them on, in 64 or in 32 bits.
+    void wide_differences(unsigned mask, bool wide) {
+        const int64_t base = s_.wide[0];
+        writer_.zigzag(base);
+        if (wide) {
+            for (size_t i = 0; i < n_; ++i)
+                s_.wide[i] = static_cast<int64_t>(static_cast<uint64_t>(s_.wide[i]) - static_cast<uint64_t>(base));
+            return differences(mask, s_.wide);
+        }
+        grow(s_.codes);
+        for (size_t i = 0; i < n_; ++i) s_.codes[i] = static_cast<int32_t>(s_.wide[i] - base);
+        differences(mask, s_.codes);
+    }
+
+    // Bounds relative to each value, and no loss at all: signs apart, magnitudes through their bit patterns.
+    void magnitudes() {
+        relative_bound_ = header_.pointwise() ? options_.bound : 0;
+        const MagnitudeMap map = MagnitudeMap::for_relative<T>(relative_bound_);
+        grow(s_.sign);
+        grow(s_.wide);
+        int64_t held = 0;
+        size_t signs = 0;
+        for (size_t i = 0; i < n_; ++i) {
+            const bool negative = std::signbit(in_[i]) && !s_.exact[i];
+            s_.sign[i] = negative;
+            int64_t q = held;
+            if (!s_.exact[i]) {
+                q = map.forward(in_[i]);
+                if (!keeps_ratio(in_[i], map.template inverse<T>(q, negative))) {
+                    s_.exact[i] = 1;
+                    ++exact_count_;
+                    s_.sign[i] = 0;
+                    q = held;
+                }
+            }
+            signs += s_.sign[i];
+            s_.wide[i] = held = q;
+        }
+        const unsigned mask = choose_lorenzo(s_.wide.data(), dims_, s_.entropy);
+        const bool wide = span() >= NARROW;
+        head(Mode::lorenzo, static_cast<uint8_t>(MAGNITUDES | (wide ? WIDE : 0) | (signs ? HAS_SIGNS : 0)));
+        if (signs) write_mask(s_.sign.data(), signs, dims_, s_.entropy, out_);
+        writer_.varint(map.stride);
+        wide_differences(mask, wide);
+    }
+
+    bool keeps_ratio(T x, T back) const {
+        if (std::bit_cast<BitsOf<T>>(x) == std::bit_cast<BitsOf<T>>(back)) return true;
+        return std::isfinite(back) && !avoided(back) && error(x, back) <= relative_bound_ * std::fabs(static_cast<double>(x)) * (1 - 0x1p-50);
+    }
+
+    bool plain(const LinearMap& map) const { return map.origin == 0 && map.step == 2 * header_.bound; }
+
+    void write_map(const LinearMap& map) {
+        if (plain(map)) return;
+        writer_.raw(map.origin);
+        writer_.raw(map.step);
+    }
+
+    void head(Mode mode, uint8_t flags) {
+        writer_.u8(static_cast<uint8_t>(mode));
+        writer_.u8(static_cast<uint8_t>(flags | (exact_count_ ? HAS_EXACT : 0)));
+        if (exact_count_ == 0) return;
+        write_mask(s_.exact.data(), exact_count_, dims_, s_.entropy, out_);
+        std::vector<BitsOf<T>> bits;
+        bits.reserve(exact_count_);
+        each_marked(s_.exact.data(), n_, [&](size_t i) { bits.push_back(std::bit_cast<BitsOf<T>>(in_[i])); });
+        write_exact(bits, s_.entropy, out_);
+    }
+
+    T first_regular() const {
+        for (size_t i = 0; i < n_; ++i)
+            if (!s_.exact[i]) return in_[i];
+        return T(0);
+    }
+
+    const T* in_;
+    const Dims dims_;
+    const size_t n_;
+    const Header& header_;
+    const EncodeOptions& options_;
+    BlockScratch<T>& s_;
+    Bytes& out_;
+    Writer writer_;
+    size_t exact_count_ = 0;
+    std::vector<T> avoid_;
+    double relative_bound_ = 0;  // of magnitudes; 0: every bit
+};
+
+}  // namespace
+
+template <class T>
+Status encode_block(const T* in, const Dims& dims, const Header& header, const EncodeOptions& asked,
+                    BlockScratch<T>& scratch, Bytes& out) {
+    EncodeOptions options = asked;
+    options.bound = std::min(options.bound, static_cast<double>(huge<T>()) / 4);  // twice it must not overflow
+    if (options.mse > 0 && options.lattice_only) options.bound = std::min(options.bound, std::sqrt(options.mse));
+    const size_t start = out.size(), n = dims.size();
+    for (int attempt = 0; attempt < 2; ++attempt) {
+        out.resize(start);
+        Encoder<T>(in, dims, header, options, scratch, out).run();
+        if (!options.verify && options.mse == 0) return Status::ok;
+        if (scratch.check.size() < n) scratch.check.resize(n);
+        if (decode_block(View(out).subspan(start), dims, header, scratch, scratch.check.data()) != Status::ok)
+            return Status::bound_violated;
+        const Check c = check(in, scratch.check.data(), n, header, options);
+        if (!c.holds) return Status::bound_violated;
+        if (options.mse == 0 || c.squares <= options.mse * static_cast<double>(c.counted)) return Status::ok;
+        options.bound = std::min(options.bound, std::sqrt(options.mse));
+    }
+    return Status::ok;
+}
+
+template Status encode_block<float>(const float*, const Dims&, const Header&, const EncodeOptions&, BlockScratch<float>&,
+                                    Bytes&);
+template Status encode_block<double>(const double*, const Dims&, const Header&, const EncodeOptions&,
+                                     BlockScratch<double>&, Bytes&);
+
+}  // namespace sciflow

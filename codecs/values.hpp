@@ -1,0 +1,38 @@
+// What encoder, decoder and check share about single values and about the flags of a block.
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <span>
+
+#include "lattice.hpp"
+
+namespace sciflow {
+
+enum Flag : uint8_t {
+    HAS_EXACT = 1,
+    HAS_SIGNS = 2,
+    WIDE = 4,         // 64-bit integers
+    MAGNITUDES = 8,   // the integers are magnitudes, not multiples of a step
+    PLAIN_STEP = 16,  // origin 0, step twice the bound
+};
+
+// Larger magnitudes are not predicted from: sums of them could overflow.
+template <class T>
+constexpr T huge() { return sizeof(T) == 4 ? T(0x1p120) : T(0x1p1000); }
+
+template <class T>
+bool listed(T x, std::span<const uint64_t> preserve) {
+    for (uint64_t p : preserve)
+        if (std::bit_cast<BitsOf<T>>(x) == static_cast<BitsOf<T>>(p)) return true;
+    return false;
+}
+
+// |x - y| <= bound, decided exactly (Knuth's two-difference tells what the subtraction rounded away).
+inline bool within(double x, double y, double bound) {
+    const double d = x - y, b = d - x, rest = (x - (d - b)) - (y + b);
+    const double size = std::fabs(d);
+    return size < bound || (size == bound && (d < 0 ? rest >= 0 : rest <= 0));
+}
+
+}  // namespace sciflow
