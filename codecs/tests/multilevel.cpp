@@ -68,7 +68,7 @@ void within_the_bound(const Field<T>& f, unsigned mask, double bound) {
 
 template <class T>
 void integers_come_back(Field<T> f, unsigned mask) {
-    for (T& v : f.values) v = std::rint(v * T(50));
+    for (T& v : f.values) v = std::fmod(std::rint(v * T(50)), T(1 << 21));
     MultilevelPlan plan;
     plan.mask = mask;
     plan.lattice = true;
