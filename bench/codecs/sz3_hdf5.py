@@ -1,0 +1,32 @@
+"""SZ3 as the HDF5 filter of hdf5plugin (an older SZ3 than pysz's)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import hdf5plugin
+
+from bench.hdf5 import decode_chunk, encode_chunk
+from bench.protocol import Array, Task, fold
+
+MAX_NDIM = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Hdf5Sz3:
+    """hdf5plugin.SZ3 in absolute mode, the whole field as one chunk."""
+
+    lossless: bool = False
+    takes_specials: bool = False
+
+    def encode(self, field: Array, task: Task) -> bytes:
+        folded = field.reshape(fold(task.shape, MAX_NDIM))
+        return encode_chunk(folded, hdf5plugin.SZ3(absolute=task.bound))
+
+    def decode(self, stream: bytes, task: Task) -> Array:
+        options = hdf5plugin.SZ3(absolute=task.bound)
+        return decode_chunk(stream, fold(task.shape, MAX_NDIM), task.dtype, options).reshape(task.shape)
+
+
+def make(_name: str) -> Hdf5Sz3:
+    return Hdf5Sz3()
