@@ -1,0 +1,290 @@
+"""The ``sciflow`` command: every sub-command calls a public function and shows its result as a table or JSON.
+
+Exit codes: 0 done; 1 a promise does not hold; 2 bad input or a bad command; 70 our bug; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from sciflow.bounds import Bound, BoundKind
+from sciflow.errors import BoundViolated, InvalidArgument, SciflowError
+
+if TYPE_CHECKING:
+    from sciflow.results import Report
+
+__all__ = ["app", "main", "run"]
+
+_WIDTH_IN_FILES = 160
+_PROMISE_BROKEN, _BAD_INPUT, _BUG, _INTERRUPTED = 1, 2, 70, 130
+
+app = typer.Typer(
+    name="sciflow",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Compress scientific arrays within an error bound that you name.\n\n"
+    "`sciflow compress in.nc out.zarr --rel 1e-3` writes a Zarr store in which no value is further "
+    "from the original than a thousandth of its variable's range; any xarray opens it.",
+)
+
+
+class Level(StrEnum):
+    """Bytes against seconds."""
+
+    fast = "fast"
+    balanced = "balanced"
+    max = "max"
+
+
+_BOUND = "Bound, for every field (one of these)"
+_STORE = "Writing"
+_OUTPUT = "Output"
+_Rel = Annotated[
+    float | None,
+    typer.Option("--rel", help="|x - x'| <= REL (max - min) of the variable.", rich_help_panel=_BOUND),
+]
+_Abs = Annotated[
+    float | None,
+    typer.Option("--abs", help="|x - x'| <= ABS, in the unit of the data.", rich_help_panel=_BOUND),
+]
+_Pointwise = Annotated[
+    float | None,
+    typer.Option("--pointwise-rel", help="|x - x'| <= R |x|, with R < 1.", rich_help_panel=_BOUND),
+]
+_Psnr = Annotated[float | None, typer.Option("--psnr", help="At least so many dB.", rich_help_panel=_BOUND)]
+_Var = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--var",
+        metavar="NAME=BOUND",
+        help="A bound for one variable: t=rel:1e-4, q=abs:1e-6, mask=lossless. Repeatable.",
+        rich_help_panel=_BOUND,
+    ),
+]
+_Workers = Annotated[
+    int | None, typer.Option("--workers", help="Processes of a Dask cluster; threads without.", min=1)
+]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=_OUTPUT)]
+
+
+@app.command(no_args_is_help=True)
+def compress(
+    source: Annotated[str, typer.Argument(metavar="IN", help="NetCDF, HDF5, Zarr, GRIB with cfgrib.")],
+    store: Annotated[str, typer.Argument(metavar="OUT", help="The Zarr store to make.")],
+    rel: _Rel = None,
+    abs_: _Abs = None,
+    pointwise_rel: _Pointwise = None,
+    psnr: _Psnr = None,
+    var: _Var = None,
+    level: Annotated[
+        Level, typer.Option("--level", help="Bytes against seconds; the bound stays.", rich_help_panel=_STORE)
+    ] = Level.balanced,
+    chunks: Annotated[
+        str | None,
+        typer.Option("--chunks", metavar="DIM=N,...", help="As in lat=64,lon=64.", rich_help_panel=_STORE),
+    ] = None,
+    rewrite_safe: Annotated[
+        bool,
+        typer.Option("--rewrite-safe", help="Parts of chunks may be written later.", rich_help_panel=_STORE),
+    ] = False,
+    workers: _Workers = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace OUT if it is a store.", rich_help_panel=_STORE)
+    ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(help="Go on from an interrupted run of the same command.", rich_help_panel=_STORE),
+    ] = True,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be done.", rich_help_panel=_OUTPUT)
+    ] = False,
+    json: _Json = False,
+) -> None:
+    """Compress a file into a Zarr store, every value within a bound.
+
+    Fields of float32 and float64 are compressed. Coordinates, cell bounds and measures, integers, packed
+    data, text and times keep every bit; fill values stay fill values. Every chunk is read back and compared
+    with the source, and OUT gets its name when all of them are good. A run that was stopped goes on when the
+    command is repeated.
+
+    **Examples**
+
+    * `sciflow compress in.nc out.zarr --rel 1e-3`
+
+    * `sciflow compress in.nc out.zarr --rel 1e-3 --var t=abs:0.05 --var mask=lossless`
+
+    * `sciflow compress in.nc out.zarr --psnr 70 --level max --chunks time=24,lat=-1,lon=-1`
+
+    * `sciflow compress in.nc out.zarr --rel 1e-3 --dry-run`
+    """
+    from sciflow import store as stores
+
+    report = stores.compress(
+        source,
+        store,
+        bound=_one_bound({"abs": abs_, "rel": rel, "pointwise_rel": pointwise_rel, "psnr": psnr}),
+        per_variable=_bounds_by_name(var or []),
+        level=level.value,
+        chunks=chunks,
+        rewrite_safe=rewrite_safe,
+        workers=workers,
+        overwrite=overwrite,
+        resume=resume,
+        dry_run=dry_run,
+    )
+    _show(report, json=json)
+
+
+@app.command(no_args_is_help=True)
+def decompress(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="What `sciflow compress` made.")],
+    netcdf: Annotated[Path, typer.Argument(metavar="OUT", help="The NetCDF-4 file to make.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
+) -> None:
+    """Write a store back to a NetCDF-4 file, for programs that do not read Zarr.
+
+    Values are those of the store, within its bounds; attributes, fill values and packing are those of the
+    source.
+
+    **Example**
+
+    * `sciflow decompress out.zarr back.nc`
+    """
+    from sciflow.store import decompress
+
+    decompress(store, netcdf, overwrite=overwrite)
+
+
+@app.command(no_args_is_help=True)
+def inspect(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="A Zarr store.")],
+    json: _Json = False,
+) -> None:
+    """Show codec, bound, chunks, ratio and error reached of every variable, without reading the data.
+
+    **Example**
+
+    * `sciflow inspect out.zarr`
+    """
+    from sciflow import store as stores
+
+    _show(stores.inspect(store), json=json)
+
+
+@app.command(no_args_is_help=True)
+def verify(
+    original: Annotated[str, typer.Argument(metavar="ORIGINAL", help="What was compressed.")],
+    store: Annotated[str, typer.Argument(metavar="STORE", help="What it was compressed to.")],
+    workers: _Workers = None,
+    json: _Json = False,
+) -> None:
+    """Compare every value of a store with its original; exit with 1 if a promise does not hold.
+
+    Bounds are resolved and errors measured anew. Lossless variables must agree in every bit, and attributes
+    and dimensions must be those of the original.
+
+    **Example**
+
+    * `sciflow verify in.nc out.zarr`
+    """
+    from sciflow import store as stores
+
+    report = stores.verify(original, store, workers=workers)
+    _show(report, json=json)
+    if not report.ok:
+        console = Console(stderr=True, soft_wrap=True)
+        for problem in report.problems():
+            console.print(f"sciflow: {problem}", markup=False, highlight=False)
+        raise typer.Exit(_PROMISE_BROKEN)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; whatever goes wrong is one line on standard error.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        Without the name of the program.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    try:
+        code = app(args=list(arguments), prog_name="sciflow", standalone_mode=False)
+    except BoundViolated as error:
+        return _complain(str(error), _PROMISE_BROKEN)
+    except (SciflowError, OSError, MemoryError) as error:
+        return _complain(_in_words(error), _BAD_INPUT)
+    except Exception as error:
+        say = getattr(error, "format_message", None)  # an error of the command line, which typer makes
+        if say is not None:
+            return _complain(f"{say()} (sciflow --help)", _BAD_INPUT) if str(error) else _BAD_INPUT
+        if os.environ.get("SCIFLOW_DEBUG"):
+            raise
+        kind = type(error).__name__
+        return _complain(f"{kind}: {error}; a bug, please report it (SCIFLOW_DEBUG=1 shows where)", _BUG)
+    if code == _INTERRUPTED:
+        return _complain("interrupted; the same command goes on from here", _INTERRUPTED)
+    return code if isinstance(code, int) else 0
+
+
+def main() -> None:
+    """Run the command line of this process, and exit."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def _one_bound(asked: dict[BoundKind, float | None]) -> Bound | None:
+    given = [(kind, value) for kind, value in asked.items() if value is not None]
+    if len(given) > 1:
+        options = " and ".join(f"--{kind.replace('_', '-')}" for kind, _ in given)
+        raise InvalidArgument(f"{options}: give one bound for all fields, others with --var NAME=KIND:NUMBER")
+    return Bound(*given[0]) if given else None
+
+
+def _bounds_by_name(texts: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts:
+        name, _, bound = text.partition("=")
+        if not (name and bound):
+            raise InvalidArgument(f"--var {text}: expected NAME=BOUND, as in t=rel:1e-4 or mask=lossless")
+        found[name] = bound
+    return found
+
+
+def _show(report: Report, *, json: bool) -> None:
+    if json:
+        sys.stdout.write(report.to_json() + "\n")
+        return
+    console = Console()
+    if not console.is_terminal:
+        console.width = _WIDTH_IN_FILES
+    console.print(report.table())
+
+
+def _in_words(error: BaseException) -> str:
+    text = str(error) or type(error).__name__
+    return " ".join(text.split())
+
+
+def _complain(text: str, code: int) -> int:
+    Console(stderr=True, soft_wrap=True).print(f"sciflow: {text}", markup=False, highlight=False)
+    return code
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,330 @@
+"""What is done with each variable: which are compressed, in what chunks, to which bound.
+
+```
+Source ─ roles (CF) ─▶ lossy? ─ chunks ─▶ one pass over all values (rel, psnr) ─▶ Plan: a codec each
+```
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from dask.delayed import Delayed, delayed
+from numpy.typing import NDArray
+from zarr.codecs import BloscCodec
+
+from sciflow.bounds import Bound, Resolved, ValueRange, resolve
+from sciflow.chunking import check_chunks, chunk_shape, override_chunks, parse_chunks
+from sciflow.codecs.sz import Level
+from sciflow.codecs.zarr import SZ
+from sciflow.conventions import protected_variables
+from sciflow.errors import InvalidArgument
+from sciflow.running import Runner, as_blocks, progress_bar
+from sciflow.source import Source
+
+__all__ = ["LOSSLESS", "Plan", "VariablePlan", "as_bound", "make_plan", "sentinels_of"]
+
+LOSSLESS = "lossless"
+"""What `per_variable` and ``--var NAME=lossless`` call a variable that keeps every bit."""
+
+BoundLike = Bound | str | float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariablePlan:
+    """What is done with one variable.
+
+    Parameters
+    ----------
+    name : str
+        Of the variable.
+    dims, shape, chunks : tuple
+        As stored.
+    dtype : numpy.dtype
+        As stored, in this machine's byte order.
+    bound : Bound or None
+        What was asked for it; None keeps every bit.
+    reason : str
+        Why every bit is kept; empty where a bound was asked.
+    preserve : tuple of float
+        Sentinels that are in the data.
+    resolved : Resolved or None
+        The bound in the unit of the data, once the values have been looked at.
+    codec : SZ or None
+        What encodes its chunks; None for a lossless one.
+    """
+
+    name: str
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    dtype: np.dtype[Any]
+    bound: Bound | None = None
+    reason: str = ""
+    preserve: tuple[float, ...] = ()
+    resolved: Resolved | None = None
+    codec: SZ | None = None
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it holds strings, which are written whole."""
+        return self.dtype.kind == "O"
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes before compression; 0 of text, whose length is not known before it is read."""
+        return 0 if self.is_text else math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def codec_name(self) -> str:
+        """For people."""
+        return "sciflow.sz" if self.codec else LOSSLESS
+
+    def encoding(self) -> dict[str, Any]:
+        """What ``to_zarr(encoding={name: ...})`` takes; no chunks where there is no dimension."""
+        codecs: dict[str, Any] = {}
+        if self.codec is not None:
+            codecs = {"serializer": self.codec, "compressors": None, "fill_value": math.nan}
+        elif not self.is_text:
+            codecs = {"compressors": BloscCodec(cname="zstd", clevel=5, shuffle="shuffle")}
+        return ({"chunks": self.chunks} if self.shape else {}) | codecs
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything that decides the bytes that are written."""
+        return {
+            "name": self.name,
+            "dims": list(self.dims),
+            "shape": list(self.shape),
+            "chunks": list(self.chunks),
+            "dtype": self.dtype.str,
+            "bound": self.bound.to_json() if self.bound else None,
+            "codec": dict(self.codec.to_dict()) if self.codec else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is done with a source."""
+
+    variables: tuple[VariablePlan, ...]
+    identity: Mapping[str, Any]
+    version: str
+
+    def digest(self) -> str:
+        """SHA-256 of what decides the bytes that are written: the same digest may go on where one stopped."""
+        request = {
+            "version": self.version,
+            "source": dict(self.identity),
+            "variables": [v.to_json() for v in self.variables],
+        }
+        return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the caller asked for, for all variables."""
+
+    bound: Bound | None
+    per_variable: Mapping[str, Bound | None]
+    level: Level
+    chunks: Mapping[str, int]
+    rewrite_safe: bool
+
+
+def make_request(
+    *,
+    bound: BoundLike,
+    per_variable: Mapping[str, BoundLike] | None,
+    level: Level,
+    chunks: Mapping[str, int] | str | None,
+    rewrite_safe: bool,
+) -> Request:
+    """Check what can be checked without the data.
+
+    Raises
+    ------
+    InvalidArgument
+        If no bound was given at all, or one is not a bound.
+    """
+    default = as_bound(bound)
+    named = {name: as_bound(value) for name, value in (per_variable or {}).items()}
+    if default is None and not any(named.values()):
+        raise InvalidArgument(
+            "no bound: say how large the error may be, for example bound=Bound.rel(1e-3) or --rel 1e-3 "
+            "(a thousandth of each variable's range)"
+        )
+    sizes = parse_chunks(chunks) if isinstance(chunks, str) else check_chunks(chunks or {})
+    return Request(bound=default, per_variable=named, level=level, chunks=sizes, rewrite_safe=rewrite_safe)
+
+
+def as_bound(value: BoundLike) -> Bound | None:
+    """Read a bound from what users write; None and "lossless" mean that every bit is kept.
+
+    Raises
+    ------
+    InvalidArgument
+        If it is none.
+
+    Examples
+    --------
+    >>> as_bound("abs:0.5"), as_bound(Bound.rel(1e-3)), as_bound("lossless")
+    (Bound.abs(0.5), Bound.rel(0.001), None)
+    """
+    if value is None or isinstance(value, Bound):
+        return value
+    if isinstance(value, str):
+        return None if value.strip().lower() == LOSSLESS else Bound.parse(value)
+    raise InvalidArgument(
+        f"bound {value!r}: say which kind, for example Bound.rel({value!r}) or Bound.abs({value!r})"
+    )
+
+
+def make_plan(source: Source, request: Request, *, version: str) -> Plan:
+    """Decide for every variable; reads values only to tell chunk shapes, none of the data.
+
+    Raises
+    ------
+    InvalidArgument
+        If a variable or dimension is named that is not there, or a bound is asked for one that takes none.
+    """
+    _check_names("variable", request.per_variable, source.variables)
+    _check_names("dimension", request.chunks, {str(d) for v in source.variables.values() for d in v.dims})
+    protected = protected_variables(source.variables, coords=source.coords)
+    plans = [
+        _plan_variable(name, v, request, protected.get(name, "")) for name, v in source.variables.items()
+    ]
+    return Plan(tuple(plans), source.identity, version)
+
+
+def resolve_plan(
+    plan: Plan,
+    variables: Mapping[str, xr.Variable],
+    request: Request,
+    *,
+    run: Runner,
+    progress: bool | None = False,
+) -> Plan:
+    """Give every lossy variable its codec; rel and psnr are resolved in one pass over all of them."""
+    ranged = [p for p in plan.variables if p.bound is not None and p.bound.kind in ("rel", "psnr")]
+    with progress_bar("resolve bounds", sum(p.nbytes for p in ranged), show=progress) as advance:
+        seen = _value_ranges(ranged, variables, run, advance)
+    resolved = []
+    for p in plan.variables:
+        if p.bound is None:
+            resolved.append(p)
+            continue
+        known = resolve(p.bound, seen.get(p.name, ValueRange()))
+        codec = SZ(known.bound(), level=request.level, preserve=p.preserve, rewrite_safe=request.rewrite_safe)
+        resolved.append(replace(p, resolved=known, codec=codec))
+    return replace(plan, variables=tuple(resolved))
+
+
+def sentinels_of(attrs: Mapping[str, Any], dtype: np.dtype[Any]) -> tuple[float, ...]:
+    """Finite ``_FillValue`` and ``missing_value`` as the data hold them; NaN needs no mention.
+
+    Parameters
+    ----------
+    attrs : mapping
+        Of a raw variable.
+    dtype : numpy.dtype
+        float32 or float64.
+    """
+    found: list[float] = []
+    for key in ("_FillValue", "missing_value"):
+        values = np.asarray(attrs.get(key, ())).reshape(-1)
+        if values.dtype.kind not in "fiu":
+            continue
+        with np.errstate(over="ignore"):
+            found += [float(v) for v in values.astype(dtype) if np.isfinite(v)]
+    return tuple(dict.fromkeys(found))
+
+
+def native_dtype(variable: xr.Variable) -> np.dtype[Any]:
+    """In this machine's byte order; object for text of any kind."""
+    return np.dtype(object) if variable.dtype.kind in "SUTO" else variable.dtype.newbyteorder("=")
+
+
+def _plan_variable(name: str, variable: xr.Variable, request: Request, role: str) -> VariablePlan:
+    dtype = native_dtype(variable)
+    chosen = chunk_shape(variable.shape, itemsize=dtype.itemsize, source=_source_chunks(variable))
+    dims = tuple(str(d) for d in variable.dims)
+    chunks = override_chunks(chosen, dims=dims, shape=variable.shape, asked=request.chunks)
+    plan = VariablePlan(name=name, dims=dims, shape=variable.shape, chunks=chunks, dtype=dtype)
+    reason = _why_lossless(variable, role)
+    bound = request.per_variable.get(name, request.bound)
+    if reason and request.per_variable.get(name) is not None:
+        raise InvalidArgument(
+            f"variable {name!r} takes no bound ({reason}): it keeps every bit, so leave it out"
+        )
+    if reason or bound is None:
+        return replace(plan, reason=reason or "as asked")
+    preserve = sentinels_of(variable.attrs, dtype)
+    probe = resolve(bound, ValueRange(0.0, 1.0, 1)).bound()
+    SZ(probe, level=request.level, preserve=preserve, rewrite_safe=request.rewrite_safe)  # refuses early
+    return replace(plan, bound=bound, preserve=preserve)
+
+
+def _why_lossless(variable: xr.Variable, role: str) -> str:
+    """Why a variable keeps every bit; empty where a bound makes sense."""
+    if role:
+        return role
+    if variable.dtype.kind != "f" or variable.dtype.itemsize not in (4, 8):
+        return {"i": "integers", "u": "integers", "O": "text"}.get(variable.dtype.kind, str(variable.dtype))
+    if "scale_factor" in variable.attrs or "add_offset" in variable.attrs:
+        return "packed values"
+    if not 1 <= variable.ndim <= 8 or variable.size == 0:
+        return "a single value" if variable.size == 1 else f"shape {variable.shape}"
+    return ""
+
+
+def _source_chunks(variable: xr.Variable) -> tuple[int, ...] | None:
+    if variable.chunks is not None:
+        return tuple(max(sizes, default=1) for sizes in variable.chunks)
+    preferred = variable.encoding.get("preferred_chunks") or {}
+    sizes = [preferred.get(dim) for dim in variable.dims]
+    return tuple(int(s) for s in sizes if s) if all(sizes) and sizes else None
+
+
+def _check_names(what: str, asked: Iterable[str], known: Iterable[str]) -> None:
+    names = sorted(known)
+    for name in asked:
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names) or 'none'}"
+            raise InvalidArgument(f"no {what} {name!r}: {hint}")
+
+
+def _value_ranges(
+    plans: Sequence[VariablePlan],
+    variables: Mapping[str, xr.Variable],
+    run: Runner,
+    advance: Callable[[int], None],
+) -> dict[str, ValueRange]:
+    tasks: list[Delayed] = []
+    owners: list[str] = []
+    for p in plans:
+        look = delayed(_Look(p.preserve), pure=False, traverse=False)
+        blocks = as_blocks(variables[p.name], p.chunks)
+        tasks += [look(block) for _, block in blocks]
+        owners += [p.name] * len(blocks)
+    grouped: dict[str, list[ValueRange]] = {}
+    for owner, (value_range, _) in zip(owners, run(tasks, lambda seen: advance(seen[1])), strict=True):
+        grouped.setdefault(owner, []).append(value_range)
+    return {name: reduce(ValueRange.merge, parts) for name, parts in grouped.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    preserve: tuple[float, ...]
+
+    def __call__(self, block: NDArray[Any]) -> tuple[ValueRange, int]:
+        return ValueRange.of(np.asarray(block), preserve=self.preserve), block.nbytes

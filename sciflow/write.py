@@ -1,0 +1,308 @@
+"""Writing a store chunk by chunk: encode, write, read back, compare. What the report says was measured here.
+
+```
+metadata of all arrays ─▶ each chunk: [there and good?] ─ write ─ read back ─ compare ─▶ attributes
+```
+A chunk is one file (or object) that Zarr puts in place at once, so a run that stops leaves whole chunks only;
+the next run checks those that are there against the source and writes the others.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+import zarr
+from dask.delayed import Delayed, delayed
+from numpy.typing import NDArray
+from zarr.core.sync import sync
+
+from sciflow.bounds import Resolved
+from sciflow.conventions import CONTAINER, MAX_ERROR, RATIO, bound_attrs, container, without_provenance
+from sciflow.errors import BoundViolated, InvalidArgument, SciflowError
+from sciflow.metrics import ErrorStats, count_changed_bits
+from sciflow.plan import Plan, VariablePlan
+from sciflow.running import as_blocks
+from sciflow.source import INCOMPLETE, Source
+
+__all__ = ["ChunkOutcome", "VariableOutcome", "chunk_tasks", "finish", "gather", "write_metadata"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkOutcome:
+    """What one chunk came to.
+
+    Parameters
+    ----------
+    bytes_in, bytes_out : int
+        Of its values, and of the stored chunk.
+    stats : ErrorStats or None
+        Of a lossy variable.
+    problems : tuple of str
+        What is wrong with the stored chunk.
+    write_seconds, read_seconds : float
+        Encoding with storing, reading with decoding; 0 where it was not done.
+    """
+
+    bytes_in: int
+    bytes_out: int = 0
+    stats: ErrorStats | None = None
+    problems: tuple[str, ...] = ()
+    write_seconds: float = 0.0
+    read_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkTask:
+    """Writes and checks, or only checks, chunks of one array. Picklable; safe in many threads.
+
+    Parameters
+    ----------
+    array : zarr.Array
+        Where the chunks are.
+    resolved : Resolved or None
+        The promise; None wants every bit.
+    preserve : tuple of float
+        Sentinels.
+    write : bool
+        Whether to write chunks that are missing or wrong.
+    look_first : bool
+        Whether some may be there.
+    """
+
+    array: zarr.Array[Any]
+    resolved: Resolved | None
+    preserve: tuple[float, ...] = ()
+    write: bool = False
+    look_first: bool = True
+
+    def __call__(self, block: NDArray[Any], index: tuple[int, ...]) -> ChunkOutcome:
+        """Handle the chunk at `index` of the grid, whose values are `block`.
+
+        Raises
+        ------
+        InvalidArgument
+            If its cells are arrays of their own (NetCDF-4's variable-length types).
+        BoundViolated
+            If a chunk that was just written breaks the promise.
+        OSError
+            If it cannot be written.
+        """
+        values = np.asarray(block)
+        if (values.dtype.kind in "OV") != (self.array.dtype.kind in "OTV"):
+            raise InvalidArgument(f"variable {self.array.path!r} holds arrays of any length; leave it out")
+        size = self._stored_bytes(index) if self.look_first else 0
+        if size or not self.write:
+            found = self._check(values, index, size)
+            if not size and found.problems:  # without: the values are those that a missing chunk stands for
+                found = replace(found, problems=(f"chunk {self._key(index)} is missing",))
+            if not (self.write and found.problems):
+                return found
+        seconds = self._write(values, index)
+        outcome = self._check(values, index, self._stored_bytes(index))
+        if outcome.problems:
+            raise BoundViolated(
+                f"{self.array.path}, chunk {self._key(index)}: {'; '.join(outcome.problems)}; "
+                "this is a bug in sciflow, please report it"
+            )
+        return replace(outcome, write_seconds=seconds)
+
+    def _write(self, values: NDArray[Any], index: tuple[int, ...]) -> float:
+        if self.look_first:
+            # Q: why delete? A: Zarr would read what is there to fill up a chunk at the edge.
+            sync(self._place(index).delete())
+        start = time.perf_counter()
+        self.array[self._region(index)] = values
+        return time.perf_counter() - start
+
+    def _check(self, values: NDArray[Any], index: tuple[int, ...], size: int) -> ChunkOutcome:
+        outcome = ChunkOutcome(bytes_in=_nbytes(values), bytes_out=size)
+        start = time.perf_counter()
+        try:
+            stored = np.asarray(self.array[self._region(index)])
+        except (SciflowError, ValueError, RuntimeError) as error:
+            return replace(outcome, problems=(f"chunk {self._key(index)} cannot be read: {error}",))
+        outcome = replace(outcome, read_seconds=time.perf_counter() - start)
+        if self.resolved is None:
+            changed = count_changed_bits(values, stored)
+            problem = f"{changed} values are not bit for bit those of the original"
+            return replace(outcome, problems=(problem,) if changed else ())
+        pointwise = self.resolved.kind == "pointwise_rel"
+        stats = ErrorStats.measure(values, stored, preserve=self.preserve, pointwise=pointwise)
+        return replace(outcome, stats=stats, problems=tuple(stats.broken_promises(self.resolved)))
+
+    def _region(self, index: tuple[int, ...]) -> tuple[slice, ...]:
+        sizes = zip(index, self.array.chunks, self.array.shape, strict=True)
+        return tuple(slice(i * chunk, min((i + 1) * chunk, length)) for i, chunk, length in sizes)
+
+    def _key(self, index: tuple[int, ...]) -> str:
+        return self.array.metadata.encode_chunk_key(index)
+
+    def _place(self, index: tuple[int, ...]) -> Any:
+        return self.array.store_path / self._key(index)
+
+    def _stored_bytes(self, index: tuple[int, ...]) -> int:
+        place = self._place(index)
+        try:
+            return int(sync(place.store.getsize(place.path)))
+        except FileNotFoundError:
+            return 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariableOutcome:
+    """What all chunks of a variable came to, summed in the order of the chunks so that it repeats exactly."""
+
+    bytes_in: int
+    bytes_out: int
+    stats: ErrorStats | None
+    problems: tuple[str, ...]
+    written_bytes: int
+    write_seconds: float
+    read_seconds: float
+
+
+def write_metadata(source: Source, plan: Plan, url: str) -> None:
+    """Make every array of the store, with its attributes and codecs, and no chunk but those of text.
+
+    Parameters
+    ----------
+    source : Source
+        Whose attributes are copied.
+    plan : Plan
+        Codecs and chunks; resolved.
+    url : str
+        An empty Zarr v3 group.
+    """
+    mark = zarr.open_group(url, mode="r").attrs[INCOMPLETE]
+    variables = {p.name: _template(source.variables[p.name], p) for p in plan.variables}
+    dataset = xr.Dataset(
+        {n: v for n, v in variables.items() if (n,) != v.dims},
+        coords=xr.Coordinates({n: v for n, v in variables.items() if (n,) == v.dims}, indexes={}),
+        attrs=dict(source.attrs) | {INCOMPLETE: mark},
+    )
+    encoding = {p.name: p.encoding() for p in plan.variables}
+    dataset.to_zarr(
+        url,
+        mode="a",
+        zarr_format=3,
+        consolidated=False,
+        encoding=encoding,
+        compute=False,
+        write_empty_chunks=True,
+    )
+
+
+def with_container(source: Source, version: str) -> Source:
+    """Add the variable that describes the compression."""
+    return replace(source, variables=dict(source.variables) | {CONTAINER: container(version)})
+
+
+def chunk_tasks(
+    plan: Sequence[VariablePlan],
+    variables: Mapping[str, xr.Variable],
+    url: str,
+    *,
+    write: bool,
+    look_first: bool,
+) -> tuple[list[Delayed], list[str]]:
+    """Make a task for every chunk of every variable, and name the variable of each.
+
+    Parameters
+    ----------
+    plan : sequence of VariablePlan
+        What to write or check.
+    variables : mapping of str to Variable
+        The original values.
+    url : str
+        Of the store, with metadata.
+    write, look_first : bool
+        As for `ChunkTask`.
+    """
+    group = zarr.open_group(url, mode="r+" if write else "r")
+    tasks: list[Delayed] = []
+    owners: list[str] = []
+    for p in plan:
+        member = group[p.name]
+        assert isinstance(member, zarr.Array)
+        task = ChunkTask(
+            array=member.with_config({"write_empty_chunks": True}),
+            resolved=p.resolved,
+            preserve=p.preserve,
+            write=write and not p.is_text,
+            look_first=look_first or p.is_text,
+        )
+        call = delayed(task, pure=False, traverse=False)
+        blocks = as_blocks(variables[p.name], member.chunks)
+        tasks += [call(block, index) for index, block in blocks]
+        owners += [p.name] * len(blocks)
+    return tasks, owners
+
+
+def gather(outcomes: Sequence[ChunkOutcome], owners: Sequence[str]) -> dict[str, VariableOutcome]:
+    """Put the outcomes of a variable's chunks together; a variable without chunks is not in it."""
+    grouped: dict[str, list[ChunkOutcome]] = {}
+    for outcome, owner in zip(outcomes, owners, strict=True):
+        grouped.setdefault(owner, []).append(outcome)
+    return {name: _gather_one(parts) for name, parts in grouped.items()}
+
+
+def finish(url: str, plan: Plan, outcomes: Mapping[str, VariableOutcome]) -> None:
+    """Record what was reached, say that the store is whole, and consolidate its metadata."""
+    group = zarr.open_group(url, mode="r+")
+    for p in plan.variables:
+        outcome = outcomes.get(p.name)
+        if p.codec is None or outcome is None or outcome.stats is None:
+            continue
+        reached: dict[str, Any] = {
+            MAX_ERROR: outcome.stats.max_abs_error,
+            RATIO: outcome.bytes_in / outcome.bytes_out,
+        }
+        group[p.name].update_attributes(reached)
+    if INCOMPLETE in group.attrs:
+        del group.attrs[INCOMPLETE]
+    with warnings.catch_warnings():
+        # xarray warns when it opens a store without consolidated metadata, zarr when it writes them for v3.
+        warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
+        zarr.consolidate_metadata(url, zarr_format=3)
+
+
+def store_bytes(url: str) -> int:
+    """Every byte of a store."""
+    return int(sync(zarr.open_group(url, mode="r").store.getsize_prefix("")))
+
+
+def _template(variable: xr.Variable, plan: VariablePlan) -> xr.Variable:
+    """The variable without its values, for `to_zarr` to make an array of."""
+    attrs = variable.attrs
+    if plan.bound is not None and plan.resolved is not None:
+        attrs = without_provenance(attrs) | bound_attrs(plan.bound, plan.resolved)
+    if plan.is_text:
+        return xr.Variable(variable.dims, variable.values, attrs)
+    data = da.zeros(variable.shape, dtype=plan.dtype, chunks=-1)
+    keep = {} if "_FillValue" in attrs else {"_FillValue": None}
+    return xr.Variable(variable.dims, data, attrs, encoding=keep)
+
+
+def _nbytes(values: NDArray[Any]) -> int:
+    """Bytes of the values; of text, in UTF-8."""
+    return values.nbytes if values.dtype.kind != "O" else sum(len(str(v).encode()) for v in values.flat)
+
+
+def _gather_one(parts: Sequence[ChunkOutcome]) -> VariableOutcome:
+    stats = [part.stats for part in parts if part.stats is not None]
+    return VariableOutcome(
+        bytes_in=sum(part.bytes_in for part in parts),
+        bytes_out=sum(part.bytes_out for part in parts),
+        stats=ErrorStats.combine_all(stats) if stats else None,
+        problems=tuple(dict.fromkeys(problem for part in parts for problem in part.problems)),
+        written_bytes=sum(part.bytes_in for part in parts if part.write_seconds),
+        write_seconds=sum(part.write_seconds for part in parts),
+        read_seconds=sum(part.read_seconds for part in parts),
+    )

@@ -1,0 +1,400 @@
+"""A decoder of sciflow streams, from docs/format.md alone and to be read beside it: `decode`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Values: TypeAlias = NDArray[Any]
+DType: TypeAlias = np.dtype[Any]  # T
+Axes: TypeAlias = tuple[int, ...]
+
+
+class Corrupt(ValueError):
+    """The bytes break a rule of the page."""
+
+
+class Truncated(Corrupt):
+    """The bytes end early."""
+
+
+class Unsupported(ValueError):
+    """The stream is of a newer version."""
+
+
+def require(holds: bool, rule: str) -> None:
+    if not holds:
+        raise Corrupt(f"broken rule: {rule}")
+
+
+# 1. Numbers
+@dataclass(slots=True)
+class Reader:
+    data: bytes  # fields are taken from its front
+    at: int = 0  # in bits
+
+    @property
+    def left(self) -> int:
+        return len(self.data) - (self.at + 7) // 8
+
+    def take(self, count: int) -> bytes:
+        if count > self.left:
+            raise Truncated(f"{count} bytes expected, {self.left} bytes before the end of {len(self.data)}")
+        self.at = 8 * (len(self.data) - self.left + count)
+        return self.data[self.at // 8 - count : self.at // 8]
+
+    def bits(self, count: int) -> int:
+        require(self.at + count <= 8 * len(self.data), "no bits are read beyond the end")
+        value = int.from_bytes(self.data[self.at // 8 : (self.at + count + 7) // 8], "little") >> self.at % 8
+        self.at += count
+        return value & (1 << count) - 1
+
+    def u8(self) -> int:
+        return self.take(1)[0]
+
+    def f64(self) -> float:
+        value = float(self.array("<f8", 1)[0])
+        require(math.isfinite(value), "every f64 is finite")
+        return value
+
+    def array(self, dtype: str, count: int) -> Values:
+        return np.frombuffer(self.take(count * np.dtype(dtype).itemsize), dtype)
+
+    def varint(self) -> int:
+        groups = [self.u8()]
+        while groups[-1] >= 128:
+            groups.append(self.u8())
+        value = sum((byte & 127) << 7 * place for place, byte in enumerate(groups))
+        require(value < 1 << 64, "a varint is below 2^64")
+        require(groups[-1] > 0 or len(groups) == 1, "a varint has no superfluous last byte of zero")
+        return value
+
+    def checksum(self, checked: bytes) -> None:
+        crc = 0xFFFFFFFF
+        for bit in np.unpackbits(np.frombuffer(checked, "u1"), bitorder="little").tolist():
+            crc = crc >> 1 ^ 0x82F63B78 * (crc & 1 ^ bit)
+        require(self.take(4) == (crc ^ 0xFFFFFFFF).to_bytes(4, "little"), "checksums fit")
+
+
+# 2. The frame
+def read_header(reader: Reader) -> tuple[int, Axes, float, list[tuple[Axes, int]]]:
+    """Flags, shape, bound; of each block shape and length."""
+    require(reader.take(2) == b"\x53\xf7", "a stream begins with its magic")
+    major, minor = reader.u8(), reader.u8()
+    if major != 0 or minor > 1:
+        raise Unsupported(f"version {major}.{minor}: this decoder reads 0.1")
+    flags, dims = reader.u8(), reader.u8()
+    kind, ndim, a = flags >> 4, dims & 15, dims >> 4
+    require(flags < 64 and ndim <= 8 and a <= max(0, ndim - 1), "flags and dims are in their ranges")
+    shape = tuple(reader.varint() for _ in range(ndim))
+    require(math.prod(length for length in shape if length) <= 1 << 56, "the shape is of at most 2^56 values")
+    bound = reader.f64()
+    request = reader.f64() if kind in (1, 3) else 0.0
+    require(bound >= 0 and request >= 0 and (kind != 2 or bound < 1), "bounds are in their ranges")
+    rows = reader.varint()
+    empty, walks, walk, behind = 0 in shape, math.prod(shape[:a]), (*shape, 1)[a], shape[a + 1 :]
+    fits = empty or (rows <= walk and rows * math.prod(behind) <= 1 << 21)
+    require(rows >= 1 and fits, "a block has rows of one walk and at most 2^21 values")
+    firsts = (row for _ in range(0 if empty else walks) for row in range(0, walk, rows))
+    blocks = [((min(rows, walk - row), *behind), reader.varint()) for row in firsts]
+    require(all(length >= 5 for _, length in blocks), "a block has a mode and a checksum")
+    reader.checksum(reader.data[: -reader.left])
+    return flags, shape, bound, blocks
+
+
+@np.errstate(all="ignore")
+def decode(stream: bytes) -> Values:
+    """The array of a stream, with its dtype, byte order and memory layout."""
+    reader = Reader(stream)
+    flags, shape, bound, blocks = read_header(reader)
+    dtype, bodies = np.dtype("<f8" if flags & 1 else "<f4"), Reader(reader.take(sum(n for _, n in blocks)))
+    require(reader.left == 0, "nothing stands behind the last block")
+    values = [np.empty(0, dtype)]
+    for block, length in blocks:
+        body = bodies.take(length - 4)
+        bodies.checksum(body)
+        values.append(decode_block(Reader(body), block, dtype, bound))
+    array = np.concatenate(values).reshape(shape)
+    if flags & 4:
+        array = array.byteswap().view(dtype.newbyteorder(">"))
+    return array.T if flags & 2 else array
+
+
+# 3. and 4. Blocks
+def decode_block(reader: Reader, shape: Axes, dtype: DType, bound: float) -> Values:
+    """The values of a block, shape (N,)."""
+    lengths = [1, 1, 1, 1, *(length for length in shape if length > 1)]
+    axes = math.prod(lengths[:-3]), *lengths[-3:]
+    N, mode, pattern, exact = math.prod(axes), reader.u8(), f"<u{dtype.itemsize}", None
+    require(mode <= 4, "a mode is at most 4")
+    if mode <= 1:
+        values = reader.array(dtype.str, 1 if mode else N).repeat(N if mode else 1)
+    else:
+        flags = reader.u8()
+        require(flags < 32 and (mode == 4 or flags & 0b1110 == 0), "flags belong to their mode")
+        exact = read_exact_set(reader, axes, pattern) if flags & 1 else None
+        values = decode_coded(reader, mode, flags, axes, dtype, bound)
+    require(reader.left == 0, "no bytes are left over behind a body")
+    if exact:
+        values.view(pattern)[exact[0]] = exact[1]
+    return values
+
+
+def decode_coded(reader: Reader, mode: int, flags: int, axes: Axes, dtype: DType, bound: float) -> Values:
+    if mode == 2:
+        return decode_multilevel(reader, axes, dtype, lattice=False)
+    signs = read_mask(reader, axes) if flags & 2 else np.zeros(math.prod(axes), np.bool_)
+    stride = reader.varint() if flags & 8 else 0
+    origin, step = (0.0, 2 * bound) if flags & 24 else (reader.f64(), reader.f64())
+    require(flags & 8 > 0 or 0 < step < math.inf, "a map's step is finite and above 0")
+    zigzag = reader.varint()
+    base = zigzag >> 1 ^ -(zigzag & 1)
+    if mode == 3:
+        integers = decode_multilevel(reader, axes, dtype, lattice=True)
+        return np.asarray((origin + (integers.astype("<f8") + float(base)) * step).astype(dtype))
+    word, differenced = "<i8" if flags & 4 else "<i4", reader.u8()
+    require(differenced <= 15, "there are four axes")
+    (sums,) = decode_grids(reader, [(axes, False)], word)
+    for axis in odd_axes(differenced):
+        sums = sums.cumsum(axis, dtype=word)
+    q = sums.ravel().astype("<i8").view("<u8") + np.uint64(base % (1 << 64))
+    if flags & 8:
+        magnitudes = (q * np.uint64(stride)).astype(f"<u{dtype.itemsize}")
+        top = signs.astype(magnitudes.dtype) << 8 * dtype.itemsize - 1
+        return np.asarray((magnitudes | top).view(dtype))
+    return np.asarray((origin + q.view("<i8").astype("<f8") * step).astype(dtype))
+
+
+# 5. Masks, exact sets, numbers
+def read_numbers(reader: Reader, *, most: int) -> NDArray[np.int64]:
+    count = reader.varint()
+    require(count <= most, "no more numbers than positions")
+    if count < 48:
+        numbers = [reader.varint() for _ in range(count)]
+    else:
+        numbers = decode_grids(reader, [((1, 1, 1, count), False)])[0].ravel().tolist()
+    require(all(0 <= number < 1 << 31 for number in numbers), "numbers are from 0 to 2^31 - 1")
+    return np.array(numbers, np.int64)
+
+
+def read_mask(reader: Reader, axes: Axes) -> NDArray[np.bool_]:
+    """One flag a position, shape (N,)."""
+    axis, N = reader.u8(), math.prod(axes)
+    require(axis in (0, 1, 2, 4), "a mask's axis is 0, 1, 2 or 4")
+    runs = read_numbers(reader, most=N)
+    require(runs.sum() <= N, "a mask's runs end within the block")
+    runs = np.append(runs, N - runs.sum())
+    flags = np.repeat(np.arange(runs.size) % 2 == 1, runs)
+    lines = flags.reshape(-1, math.prod(axes[axis + 1 :]) if axis < 4 else N)
+    return np.asarray(np.logical_xor.accumulate(lines)).ravel()
+
+
+def read_exact_set(reader: Reader, axes: Axes, pattern: str) -> tuple[NDArray[np.bool_], Values]:
+    """The marked positions, shape (N,), and their bit patterns."""
+    marked, P = read_mask(reader, axes), reader.u8()
+    require(P <= 62, "a palette has at most 62 entries")
+    palette, numbers = reader.array(pattern, P), read_numbers(reader, most=marked.size)
+    lengths = numbers // (P + 1) + 1
+    require(lengths.sum() == marked.sum(), "runs of patterns cover the marked positions")
+    kinds = np.repeat(numbers % (P + 1), lengths)
+    patterns = np.append(palette, np.zeros(1, pattern))[kinds]
+    patterns[kinds == P] = reader.array(pattern, int((kinds == P).sum()))
+    return marked, patterns
+
+
+# 6. Codes
+E = np.frexp(np.arange(1, 8 * 4095 + 2))[1] - 1
+FINE = 2 * E + (np.arange(1, E.size + 1) >= 1.5 * 2.0**E)  # the fine context of each m
+Table: TypeAlias = list[tuple[int, int, int]]  # of each slot: symbol, f, slot - start
+
+
+class Rans(NamedTuple):
+    tables: list[Table]  # of each fine context
+    states: list[int]
+    words: list[int]  # the next one last
+    raw: Reader
+
+    def row(self, contexts: list[int]) -> list[int]:
+        codes = []
+        for x, context in enumerate(contexts):
+            lane = x % len(self.states)
+            symbol, f, offset = self.tables[context][self.states[lane] % 4096]
+            state = f * (self.states[lane] // 4096) + offset
+            if state < 1 << 15:
+                require(len(self.words) > 0, "there are as many words as the codes take")
+                state = state * 65536 + self.words.pop()
+            self.states[lane] = state
+            codes.append(self.code(symbol))
+        return codes
+
+    def code(self, symbol: int) -> int:
+        if symbol < 63:
+            return -(symbol + 1 >> 1) if symbol % 2 else symbol >> 1
+        first, lowest_e, bits = (63, 5, 2) if symbol < 171 else (171, 32, 1)
+        e, top = lowest_e + (symbol - first >> bits), symbol - first & (1 << bits) - 1
+        negative, low = self.raw.bits(1), self.raw.bits(e - bits)
+        magnitude = 1 << e | top << e - bits | low
+        return -magnitude if negative else magnitude
+
+
+def read_table(reader: Reader) -> Table:
+    last, b, f = reader.bits(8), 8, list[int]()
+    require(last <= 234, "a symbol is at most 234")
+    while len(f) <= last:
+        ones = 0
+        while reader.bits(1):
+            ones += 1
+        b += -(ones + 1 >> 1) if ones % 2 else ones >> 1
+        require(0 <= b <= 13, "a frequency has 0 to 13 bits")
+        f.append(1 << b - 1 | reader.bits(b - 1) if b else 0)
+    require(sum(f) == 4096, "frequencies sum to 4096")
+    return [(symbol, size, offset) for symbol, size in enumerate(f) for offset in range(size)]
+
+
+def as_coded(axes: Axes) -> Axes:
+    size, rows = math.prod(axes), math.prod(axes[:3])
+    return (1, 1, -(-size // 64), 64) if size >= 2048 and (rows < 16 or axes[3] < 16) else axes
+
+
+def decode_grids(reader: Reader, grids: Sequence[tuple[Axes, bool]], word: str = "<i4") -> list[Values]:
+    """The codes of each grid, given its axes and whether the grid before it is its reference."""
+    opens = [reader.bits(1) for _ in range(29)]
+    require(sum(opens) < 16, "there are at most 16 tables")
+    tables = [read_table(reader) for _ in range(1 + sum(opens))]
+    word_count, coded = reader.varint(), sum(math.prod(as_coded(axes)) for axes, _ in grids)
+    states = reader.array("<u4", 32 if coded >= 65536 else 4).tolist()
+    require(all(1 << 15 <= state < 1 << 31 for state in states), "states are from 2^15 to 2^31 - 1")
+    words, raw = reader.array("<u2", word_count)[::-1].tolist(), Reader(reader.take(reader.varint()))
+    rans = Rans([tables[sum(opens[:context])] for context in range(30)], states, words, raw)
+    decoded, known = list[Values](), np.zeros(0)
+    for (axes, refers), (before, _) in zip(grids, [grids[0], *grids], strict=False):
+        usable = refers and as_coded(axes) == axes and as_coded(before) == before and axes[3] <= before[3] + 1
+        codes, known = decode_grid(rans, axes, [known] if usable else [])
+        decoded.append(codes.astype(word))
+    require(not words and raw.left == 0, "all words and raw bytes are used")
+    require(set(states) == {1 << 15}, "every state ends as 2^15")
+    return decoded
+
+
+def decode_grid(rans: Rans, axes: Axes, reference: list[Values]) -> tuple[Values, Values]:
+    """The codes of a grid, modulo 2^64, and its rows of magnitudes with a zero before and two behind."""
+    shape = as_coded(axes)
+    codes, known = np.empty(shape, "<u8"), np.zeros((*shape[:3], 3 + shape[3]), np.int64)
+    for row in np.ndindex(shape[:3]):
+        decoded = rans.row(FINE[magnitude_sums(known, row, reference, folded=shape != axes)].tolist())
+        codes[row] = [code % (1 << 64) for code in decoded]
+        known[row][1:-2] = [min(abs(code), 4095) for code in decoded]
+    if shape != axes:
+        codes = codes[0, 0].T.ravel()[: math.prod(axes)].reshape(axes)
+    return codes, known
+
+
+def magnitude_sums(known: Values, row: Axes, reference: list[Values], *, folded: bool) -> Values:
+    """The sum m of each code of a row."""
+    (i0, i1, i2), unknown, n3 = row, known[row], known.shape[3] - 3  # this row is zeros as yet
+    if folded:
+        a, b, c = (known[0, 0, max(i2 - distance, 0), 1:-2] for distance in (1, 2, 3))
+        return np.asarray(4 * a + 2 * b + 2 * c)
+    north = [known[i0, i1, i2 - 1]] if i2 else []
+    plane = [known[i0, i1 - 1, i2]] if i1 else [known[i0 - 1, i1, i2]] if i0 else []
+    other = [rows[tuple(np.minimum(row, np.array(rows.shape[:3]) - 1))] for rows in reference]
+    orders = (north + plane + other, plane + north + other, other + plane + north)
+    n, p, r = ([*order, unknown][0][: n3 + 2] for order in orders)
+    return np.asarray(n[:-2] + n[2:] + 2 * (n + p + r)[1:-1])
+
+
+# 7. The multilevel plan and its reconstruction
+class Level(NamedTuple):
+    grid: Values  # a view of the block
+    active: int
+    step: float
+    weights: dict[tuple[int, int], int]  # of class and odd axis, as sent
+
+    def classes(self) -> list[int]:
+        return [odd for odd in (1, 2, 4, 8, 3, 5, 6, 9, 10, 12, 7, 11, 13, 14, 15) if odd & ~self.active == 0]
+
+    def part(self, odd: int) -> Values:
+        """The positions of a class; for 0, the next level's grid."""
+        return self.grid[tuple(slice(odd >> a & 1, None, 1 + (self.active >> a & 1)) for a in range(4))]
+
+
+def odd_axes(odd: int) -> list[int]:
+    return [axis for axis in range(4) if odd >> axis & 1]
+
+
+def read_levels(reader: Reader, block: Values, head: int, step: float) -> list[Level]:
+    """All levels, and the coarsest grid as one more."""
+    levels, F, r, g = list[Level](), head >> 4 & 3, head >> 6, 1.0
+    while active := sum(1 << a for a in odd_axes(head & 15) if block.shape[a] > 1):
+        level = Level(block, active, step / g, {})
+        for odd, axis in [(each, axis) for each in level.classes() for axis in odd_axes(each)]:
+            each, rest = divmod(64, odd.bit_count())
+            weight = 1 | (63 + each + rest * (axis == odd_axes(odd)[0])) << 1
+            if len(levels) < F:
+                weight = reader.u8()
+            elif F > 0 and levels[F - 1].active == active:
+                weight = levels[F - 1].weights[odd, axis]
+            level.weights[odd, axis] = weight
+        levels.append(level)
+        block, g = level.part(0), min(g * ((16 + r) / 16), 1.75)
+    require(len(levels) >= F, "there are no more fitted levels than levels")
+    return [*levels, Level(block, 0, step, {})]
+
+
+def decode_multilevel(reader: Reader, axes: Axes, dtype: DType, *, lattice: bool) -> Values:
+    """The values of a block, or its integers on the lattice, shape (N,)."""
+    block, T, head = np.zeros(axes, dtype), dtype.type, reader.u8()
+    step, start = (1.0, 0.0) if lattice else (reader.f64(), reader.f64())
+    require(step > 0, "a step is above 0")
+    *levels, coarsest = read_levels(reader, block, head, step)
+    grids: list[tuple[Axes, bool]] = [((1, 1, 1, coarsest.grid.size), False)]
+    for level in levels[::-1]:
+        grids += [(level.part(odd).shape, place > 0) for place, odd in enumerate(level.classes())]
+    codes = (grid.astype(dtype) for grid in decode_grids(reader, grids))
+    coarsest.grid.flat[:] = np.add.accumulate(np.append(T(start), next(codes) * T(step)))[1:]
+    for level in levels[::-1]:
+        for odd in level.classes():
+            code, values = next(codes), predict(level, odd)
+            values = np.rint(values) + code if lattice else values + code * T(level.step)
+            level.part(odd)[...] = values
+    return block.ravel()
+
+
+def predict(level: Level, odd: int) -> Values:
+    total = np.zeros_like(level.part(odd))
+    for axis in odd_axes(odd):
+        weight, cubic = (level.weights[odd, axis] >> 1) - 63, level.weights[odd, axis] % 2 == 1
+        source, into = np.moveaxis(level.part(odd ^ 1 << axis), axis, 0), np.moveaxis(total, axis, 0)
+        v = extend(source) if axis == 3 else dict(enumerate(source))
+        for i in range(len(into)):
+            around = taps(i - 1 in v, i + 1 in v, i + 2 in v, cubic=cubic)
+            for position, tap in enumerate(around, start=i - 1):
+                if tap:
+                    into[i] += total.dtype.type(weight / 64 * tap) * v[position]
+    return total
+
+
+def taps(before: bool, behind: bool, beyond: bool, *, cubic: bool) -> tuple[float, ...]:
+    """The taps at i-1, i, i+1, i+2, 0 for none, given which of i-1, i+1, i+2 exist."""
+    if not behind:
+        return (-1 / 2, 3 / 2, 0, 0) if cubic and before else (0, 1, 0, 0)
+    if not cubic or not (before or beyond):
+        return 0, 1 / 2, 1 / 2, 0
+    if not beyond:
+        return -1 / 8, 3 / 4, 3 / 8, 0
+    return (-1 / 16, 9 / 16, 9 / 16, -1 / 16) if before else (0, 3 / 8, 3 / 4, -1 / 8)
+
+
+def extend(r: Values) -> dict[int, Values]:
+    """The positions along x, with one before them and two behind."""
+    n = len(r)
+    if n == 1:
+        return dict.fromkeys(range(-1, 3), r[0])
+    before = 3 * (r[0] - r[1]) + r[2] if n > 2 else 2 * r[0] - r[1]
+    behind = 2 * r[n - 1] - r[n - 2]
+    return {-1: before, **dict(enumerate(r)), n: behind, n + 1: 2 * behind - r[n - 1]}
