@@ -10,18 +10,18 @@
 namespace sciflow {
 
 enum class Mode : uint8_t {
-    raw = 0,            // the values as they are
-    constant = 1,       // one bit pattern
-    multilevel = 2,     // interpolation on values, quantised residuals
-    lattice = 3,        // interpolation on integers
-    lorenzo = 4,        // differences of integers
+    raw = 0,         // the values as they are
+    constant = 1,    // one bit pattern
+    multilevel = 2,  // interpolation on values, quantised residuals
+    lattice = 3,     // interpolation on integers
+    lorenzo = 4,     // differences of integers
 };
 
 struct EncodeOptions {
-    double bound = 0;              // absolute; 0: exact. Relative to each value where the header says pointwise
-    double mse = 0;                // 0: none; else the mean squared error that a block may not exceed
-    bool lattice_only = false;     // rewrite-safe
-    int level = 1;                 // 0 fast, 1 balanced, 2 max
+    double bound = 0;           // absolute; 0: exact. Relative to each value where the header says pointwise
+    double mse = 0;             // 0: none; else the mean squared error that a block may not exceed
+    bool lattice_only = false;  // rewrite-safe
+    int level = 1;              // 0 fast, 1 balanced, 2 max
     std::span<const uint64_t> preserve;
     bool verify = true;
 };

@@ -47,7 +47,8 @@ double activity(const V* values, const Dims& block, const Crop& c, double step) 
                 if (r % 8) continue;
                 const V* row = values + from.row(c.origin[0] + i0, c.origin[1] + i1, c.origin[2] + i2) + c.origin[X];
                 for (size_t x = 1; x < c.dims.n[X]; ++x) {
-                    const float d = static_cast<float>(std::fabs(static_cast<double>(row[x]) - static_cast<double>(row[x - 1])) / step);
+                    const float d = static_cast<float>(
+                        std::fabs(static_cast<double>(row[x]) - static_cast<double>(row[x - 1])) / step);
                     if (d < 1e30f) sum += static_cast<double>(std::bit_cast<int32_t>(1.0f + d) - 0x3f800000);
                 }
             }
@@ -116,7 +117,8 @@ class Trials {
             plan.refinement = refinement;
             plan.start = start_of(crop);
             failed_.clear();
-            multilevel_encode(crop.data(), dims_, {options_.bound, {}}, plan, codes_.data(), failed_, scratch_.multilevel);
+            multilevel_encode(crop.data(), dims_, {options_.bound, {}}, plan, codes_.data(), failed_,
+                              scratch_.multilevel);
             bits += price_fine(mask);
             failures += failed_.size();
         }
@@ -282,8 +284,8 @@ bool worth_trying(const Choice& rival, const Choice& best, int level) {
 }  // namespace
 
 template <class T>
-std::vector<Choice> choose(const T* values, const Dims& dims, const std::vector<T>& sample, const EncodeOptions& options,
-                           BlockScratch<T>& scratch) {
+std::vector<Choice> choose(const T* values, const Dims& dims, const std::vector<T>& sample,
+                           const EncodeOptions& options, BlockScratch<T>& scratch) {
     Trials<T> trials(values, dims, options, scratch);
     const unsigned all = long_axes(dims);
     std::vector<Choice> found;
@@ -310,7 +312,8 @@ std::vector<Choice> choose(const T* values, const Dims& dims, const std::vector<
             found.push_back({Mode::multilevel, axes, plain, s, trials.multilevel(axes, s), 0});
             found.push_back({Mode::lorenzo, deltas, {0, s}, 0, trials.lorenzo(deltas, {0, s}), 0});
         }
-        if (const LinearMap packed = find_lattice(sample, options.bound); packed.step > 0 && lattice_holds(values, dims.size(), packed, options.bound)) {
+        if (const LinearMap packed = find_lattice(sample, options.bound);
+            packed.step > 0 && lattice_holds(values, dims.size(), packed, options.bound)) {
             add_lorenzo(packed);
             add_lattice(packed);
         }
@@ -327,22 +330,24 @@ template <class Q>
 unsigned choose_lorenzo(const Q* values, const Dims& dims, EntropyScratch& scratch) {
     const std::vector<Crop> crops = crops_of(values, dims, 1.0);
     std::vector<Q> v(crops[0].dims.size());
-    return best_mask(long_axes(dims), 0, [&](unsigned m) {
-        double bits = 0;
-        for (const Crop& c : crops) {
-            copy_crop(values, dims, c, v.data());
-            lorenzo<Q>(kernels()).forward(v.data(), c.dims, m);
-            v[0] = 0;
-            bits += price_grids(whole(c.dims), v.data(), scratch);
-        }
-        return bits;
-    }).first;
+    return best_mask(long_axes(dims), 0,
+                     [&](unsigned m) {
+                         double bits = 0;
+                         for (const Crop& c : crops) {
+                             copy_crop(values, dims, c, v.data());
+                             lorenzo<Q>(kernels()).forward(v.data(), c.dims, m);
+                             v[0] = 0;
+                             bits += price_grids(whole(c.dims), v.data(), scratch);
+                         }
+                         return bits;
+                     })
+        .first;
 }
 
 template std::vector<Choice> choose<float>(const float*, const Dims&, const std::vector<float>&, const EncodeOptions&,
                                            BlockScratch<float>&);
-template std::vector<Choice> choose<double>(const double*, const Dims&, const std::vector<double>&, const EncodeOptions&,
-                                            BlockScratch<double>&);
+template std::vector<Choice> choose<double>(const double*, const Dims&, const std::vector<double>&,
+                                            const EncodeOptions&, BlockScratch<double>&);
 template unsigned choose_lorenzo<int32_t>(const int32_t*, const Dims&, EntropyScratch&);
 template unsigned choose_lorenzo<int64_t>(const int64_t*, const Dims&, EntropyScratch&);
 

@@ -8,19 +8,19 @@ namespace sciflow {
 
 struct Choice {
     Mode mode = Mode::multilevel;
-    unsigned mask = 0;   // axes predicted along (multilevel, lattice) or differenced along (lorenzo)
-    LinearMap map;       // lattice, lorenzo
-    double step = 0;     // multilevel
-    double price = 0;    // bits, estimated, of the crops
-    double rate = 0;     // the same a value
+    unsigned mask = 0;        // axes predicted along (multilevel, lattice) or differenced along (lorenzo)
+    LinearMap map;            // lattice, lorenzo
+    double step = 0;          // multilevel
+    double price = 0;         // bits, estimated, of the crops
+    double rate = 0;          // the same a value
     unsigned refinement = 0;  // multilevel
 };
 
 // The cheapest, and behind it those of other modes that a full encode might find cheaper still.
 // `values` with holes as NaN, `sample` some of its regular values.
 template <class T>
-std::vector<Choice> choose(const T* values, const Dims& dims, const std::vector<T>& sample, const EncodeOptions& options,
-              BlockScratch<T>& scratch);
+std::vector<Choice> choose(const T* values, const Dims& dims, const std::vector<T>& sample,
+                           const EncodeOptions& options, BlockScratch<T>& scratch);
 
 // The best axes to difference along, for integers that are already there.
 template <class Q>

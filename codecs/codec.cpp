@@ -26,9 +26,7 @@ Status for_blocks(uint64_t count, int threads, Work&& work) {
         for (uint64_t b = next++; b < count; b = next++) {
             try {
                 status[static_cast<size_t>(b)] = work(b);
-            } catch (const std::bad_alloc&) {
-                status[static_cast<size_t>(b)] = Status::no_memory;
-            }
+            } catch (const std::bad_alloc&) { status[static_cast<size_t>(b)] = Status::no_memory; }
             if (threads <= 1 && status[static_cast<size_t>(b)] != Status::ok) return;
         }
     };
@@ -53,7 +51,8 @@ Status encode_typed(const T* in, Header& h, const StreamOptions& o, Bytes& out) 
     const Status s = for_blocks(count, o.threads, [&](uint64_t b) {
         Bytes& bytes = blocks[static_cast<size_t>(b)];
         const T* from = in + h.blocking.first_value(b);
-        if (Status st = encode_block(from, block_dims(h, b), h, o.block, scratch<T>(), bytes); st != Status::ok) return st;
+        if (Status st = encode_block(from, block_dims(h, b), h, o.block, scratch<T>(), bytes); st != Status::ok)
+            return st;
         Writer(bytes).raw(crc32c(bytes));
         return Status::ok;
     });
@@ -94,9 +93,7 @@ Status encode_stream(const void* in, Header h, const StreamOptions& o, Bytes& ou
     try {
         return h.dtype == Dtype::float32 ? encode_typed(static_cast<const float*>(in), h, o, out)
                                          : encode_typed(static_cast<const double*>(in), h, o, out);
-    } catch (const std::bad_alloc&) {
-        return Status::no_memory;
-    }
+    } catch (const std::bad_alloc&) { return Status::no_memory; }
 }
 
 Status decode_stream(View stream, void* out, size_t out_bytes, int threads, size_t& offset) {
@@ -129,9 +126,7 @@ Status decode_stream(View stream, void* out, size_t out_bytes, int threads, size
         });
         offset = failed;
         return s;
-    } catch (const std::bad_alloc&) {
-        return Status::no_memory;
-    }
+    } catch (const std::bad_alloc&) { return Status::no_memory; }
 }
 
 Status decode_stream_block(const Header& h, View bytes, uint64_t block, void* out, size_t out_bytes) {
@@ -140,9 +135,7 @@ Status decode_stream_block(const Header& h, View bytes, uint64_t block, void* ou
         return Status::bad_argument;
     try {
         return decode_any(h, bytes, block, static_cast<uint8_t*>(out));
-    } catch (const std::bad_alloc&) {
-        return Status::no_memory;
-    }
+    } catch (const std::bad_alloc&) { return Status::no_memory; }
 }
 
 size_t encoded_size_bound(size_t nbytes, int ndim) {

@@ -52,10 +52,13 @@ class Decoder {
         if (flags & ~(HAS_EXACT | HAS_SIGNS | WIDE | MAGNITUDES | PLAIN_STEP)) return Status::corrupt;
         if (mode != Mode::lorenzo && (flags & (HAS_SIGNS | WIDE | MAGNITUDES))) return Status::corrupt;
         if (Status s = read_exact_set(flags); s != Status::ok) return s;
-        Status s = mode == Mode::multilevel ? multilevel() : mode == Mode::lattice ? lattice(flags) : lorenzo_block(flags);
+        Status s = mode == Mode::multilevel ? multilevel()
+                   : mode == Mode::lattice  ? lattice(flags)
+                                            : lorenzo_block(flags);
         if (s != Status::ok) return s;
         size_t k = 0;
-        if (flags & HAS_EXACT) each_marked(s_.exact.data(), n_, [&](size_t i) { out_[i] = std::bit_cast<T>(exact_[k++]); });
+        if (flags & HAS_EXACT)
+            each_marked(s_.exact.data(), n_, [&](size_t i) { out_[i] = std::bit_cast<T>(exact_[k++]); });
         return end();
     }
 

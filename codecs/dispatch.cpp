@@ -6,16 +6,23 @@
 namespace sciflow {
 
 #if defined(__x86_64__)
-namespace v2 { extern const Kernels table; }
-namespace v3 { extern const Kernels table; }
-namespace v4 { extern const Kernels table; }
+namespace v2 {
+extern const Kernels table;
+}
+namespace v3 {
+extern const Kernels table;
+}
+namespace v4 {
+extern const Kernels table;
+}
 
 static bool runs_v3() {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("fma");
 }
 static bool runs_v4() {
     return runs_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+           __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl");
 }
 const Kernels* kernels_named(const char* name) {
     if (std::strcmp(name, "v2") == 0) return &v2::table;
@@ -31,7 +38,9 @@ static const Kernels& choose() {
     return runs_v3() ? v3::table : v2::table;
 }
 #else
-namespace base { extern const Kernels table; }
+namespace base {
+extern const Kernels table;
+}
 
 const Kernels* kernels_named(const char* name) { return std::strcmp(name, "base") == 0 ? &base::table : nullptr; }
 static const Kernels& choose() { return base::table; }

@@ -13,11 +13,13 @@ namespace sciflow {
 namespace {
 
 constexpr size_t SAMPLE = 1024;
-constexpr double CODE_SPAN = 0x1p28;   // values further from the block's middle than this many steps are exact
+constexpr double CODE_SPAN = 0x1p28;  // values further from the block's middle than this many steps are exact
 constexpr int64_t NARROW = int64_t{1} << 30;
 
 template <class T>
-constexpr int64_t largest_lattice() { return sizeof(T) == 4 ? int64_t{1} << 22 : int64_t{1} << 27; }
+constexpr int64_t largest_lattice() {
+    return sizeof(T) == 4 ? int64_t{1} << 22 : int64_t{1} << 27;
+}
 
 template <class T>
 bool is_constant(const T* in, size_t n) {
@@ -61,7 +63,14 @@ class Encoder {
   public:
     Encoder(const T* in, const Dims& dims, const Header& header, const EncodeOptions& options, BlockScratch<T>& scratch,
             Bytes& out)
-        : in_(in), dims_(dims), n_(dims.size()), header_(header), options_(options), s_(scratch), out_(out), writer_(out) {}
+        : in_(in),
+          dims_(dims),
+          n_(dims.size()),
+          header_(header),
+          options_(options),
+          s_(scratch),
+          out_(out),
+          writer_(out) {}
 
     void run() {
         find_sentinels_to_avoid();
@@ -74,8 +83,9 @@ class Encoder {
         const std::vector<T> sample = draw_sample(in_, n_, options_.preserve);
         const bool relative = header_.pointwise() || needs_every_bit(sample);
         const bool wide = !relative && !options_.lattice_only && spans_too_much(sample);
-        const Interval r = relative ? Interval{-INFINITY, INFINITY}
-                           : options_.lattice_only || wide ? everywhere() : reach(sample, 2 * options_.bound);
+        const Interval r = relative                        ? Interval{-INFINITY, INFINITY}
+                           : options_.lattice_only || wide ? everywhere()
+                                                           : reach(sample, 2 * options_.bound);
         mark(relative ? std::numeric_limits<T>::lowest() : static_cast<T>(r.low),
              relative ? std::numeric_limits<T>::max() : static_cast<T>(r.high));
         const size_t start = out_.size();
@@ -104,7 +114,8 @@ class Encoder {
         for (T v : sample) sizes.push_back(std::fabs(static_cast<double>(v)));
         const auto half = sizes.begin() + static_cast<ptrdiff_t>(sizes.size() / 2);
         std::nth_element(sizes.begin(), half, sizes.end());
-        return options_.bound < *half * (sizeof(T) == 4 ? 0x1p-31 : 0x1p-60) || !std::isnormal(static_cast<T>(options_.bound));
+        return options_.bound < *half * (sizeof(T) == 4 ? 0x1p-31 : 0x1p-60) ||
+               !std::isnormal(static_cast<T>(options_.bound));
     }
 
     // Codes of 31 bits do not reach from one end of the values to the other, outliers aside.
@@ -121,7 +132,8 @@ class Encoder {
             const T sentinel = std::bit_cast<T>(static_cast<BitsOf<T>>(pattern));
             if (!std::isfinite(sentinel)) continue;
             const double s = static_cast<double>(sentinel);
-            const double near = 1.001 * (header_.pointwise() ? options_.bound * std::fabs(s) / (1 - options_.bound) : options_.bound);
+            const double near =
+                1.001 * (header_.pointwise() ? options_.bound * std::fabs(s) / (1 - options_.bound) : options_.bound);
             for (size_t i = 0; i < n_; ++i)
                 if (in_[i] != sentinel && std::fabs(static_cast<double>(in_[i]) - s) <= near) {
                     avoid_.push_back(sentinel);
@@ -155,8 +167,7 @@ class Encoder {
     void mark(T low, T high) {
         const Scan<T>& scan = sciflow::scan<T>(kernels());
         exact_count_ = scan.mark_exact(in_, n_, low, high, s_.exact.data());
-        for (uint64_t pattern : options_.preserve)
-            exact_count_ += scan.mark_pattern(in_, n_, pattern, s_.exact.data());
+        for (uint64_t pattern : options_.preserve) exact_count_ += scan.mark_pattern(in_, n_, pattern, s_.exact.data());
     }
 
     void bounded(const std::vector<T>& sample) {
@@ -384,7 +395,8 @@ class Encoder {
 
     bool keeps_ratio(T x, T back) const {
         if (std::bit_cast<BitsOf<T>>(x) == std::bit_cast<BitsOf<T>>(back)) return true;
-        return std::isfinite(back) && !avoided(back) && error(x, back) <= relative_bound_ * std::fabs(static_cast<double>(x)) * (1 - 0x1p-50);
+        return std::isfinite(back) && !avoided(back) &&
+               error(x, back) <= relative_bound_ * std::fabs(static_cast<double>(x)) * (1 - 0x1p-50);
     }
 
     bool plain(const LinearMap& map) const { return map.origin == 0 && map.step == 2 * header_.bound; }
@@ -449,8 +461,8 @@ Status encode_block(const T* in, const Dims& dims, const Header& header, const E
     return Status::ok;
 }
 
-template Status encode_block<float>(const float*, const Dims&, const Header&, const EncodeOptions&, BlockScratch<float>&,
-                                    Bytes&);
+template Status encode_block<float>(const float*, const Dims&, const Header&, const EncodeOptions&,
+                                    BlockScratch<float>&, Bytes&);
 template Status encode_block<double>(const double*, const Dims&, const Header&, const EncodeOptions&,
                                      BlockScratch<double>&, Bytes&);
 

@@ -8,9 +8,9 @@ namespace sciflow {
 namespace {
 
 constexpr size_t MAX_PALETTE = 62;
-constexpr size_t PALETTE_FROM = 3;        // a pattern seen this often is worth an entry
-constexpr size_t WORTH_AN_AXIS = 256;     // fewer marks are not searched for a repetition
-constexpr size_t MAX_PATTERNS = 4096;     // more distinct ones than this are not counted
+constexpr size_t PALETTE_FROM = 3;     // a pattern seen this often is worth an entry
+constexpr size_t WORTH_AN_AXIS = 256;  // fewer marks are not searched for a repetition
+constexpr size_t MAX_PATTERNS = 4096;  // more distinct ones than this are not counted
 
 size_t axis_distance(const Dims& d, int axis) {
     size_t stride = 1;
@@ -29,8 +29,7 @@ size_t count_runs(const uint8_t* mask, size_t n, size_t distance) {
     if (distance == 0) {
         for (size_t i = ramp; i < n; ++i) runs += mask[i] ^ mask[i - 1];
     } else {
-        for (size_t i = ramp; i < n; ++i)
-            runs += mask[i] ^ mask[i - distance] ^ mask[i - 1] ^ mask[i - 1 - distance];
+        for (size_t i = ramp; i < n; ++i) runs += mask[i] ^ mask[i - distance] ^ mask[i - 1] ^ mask[i - 1 - distance];
     }
     return runs;
 }
@@ -64,9 +63,8 @@ std::vector<Bits> frequent_patterns(const std::vector<Bits>& values) {
     std::vector<Bits> patterns;
     for (const auto& [bits, times] : count)
         if (times >= PALETTE_FROM) patterns.push_back(bits);
-    std::sort(patterns.begin(), patterns.end(), [&](Bits a, Bits b) {
-        return count[a] != count[b] ? count[a] > count[b] : a < b;
-    });
+    std::sort(patterns.begin(), patterns.end(),
+              [&](Bits a, Bits b) { return count[a] != count[b] ? count[a] > count[b] : a < b; });
     if (patterns.size() > MAX_PALETTE) patterns.resize(MAX_PALETTE);
     return patterns;
 }

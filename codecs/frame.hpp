@@ -11,10 +11,10 @@ namespace sciflow {
 // block, the axes behind it belong to the block whole. So a block is contiguous in C order.
 struct Blocking {
     int axis = 0;
-    uint64_t rows = 1;     // indices along `axis` in a block (the last one of each walk may hold fewer)
-    uint64_t outer = 1;    // product of the axes before `axis`
-    uint64_t along = 1;    // length of `axis`
-    uint64_t inner = 1;    // product of the axes behind it
+    uint64_t rows = 1;   // indices along `axis` in a block (the last one of each walk may hold fewer)
+    uint64_t outer = 1;  // product of the axes before `axis`
+    uint64_t along = 1;  // length of `axis`
+    uint64_t inner = 1;  // product of the axes behind it
 
     uint64_t per_outer() const { return along == 0 ? 0 : (along + rows - 1) / rows; }
     uint64_t count() const { return outer * per_outer(); }
@@ -34,10 +34,10 @@ struct Header {
     Dtype dtype = Dtype::float32;
     bool order_f = false;
     bool big_endian = false;
-    bool lattice = false;        // rewrite-safe: every reconstruction lies on a lattice of the bound alone
+    bool lattice = false;  // rewrite-safe: every reconstruction lies on a lattice of the bound alone
     BoundKind request = BoundKind::abs;
-    double request_value = 0;    // as the user wrote it
-    double bound = 0;            // as it holds: absolute, or relative to each value for pointwise_rel
+    double request_value = 0;  // as the user wrote it
+    double bound = 0;          // as it holds: absolute, or relative to each value for pointwise_rel
     int ndim = 0;
     std::array<uint64_t, MAX_NDIM> shape{};
     Blocking blocking;

@@ -15,10 +15,10 @@ namespace sciflow {
 template <class T>
 struct Source {
     const T* data = nullptr;
-    size_t count = 0;      // positions along `axis`
+    size_t count = 0;  // positions along `axis`
     Layout layout;
     int axis = 0;
-    T weight = 0;          // a multiple of 1/64
+    T weight = 0;  // a multiple of 1/64
     bool cubic = true;
 };
 
@@ -26,7 +26,7 @@ template <class T>
 struct ClassJob {
     Dims dims;
     Layout layout;
-    T* data = nullptr;         // encode: originals in, reconstructions out; decode: reconstructions out
+    T* data = nullptr;  // encode: originals in, reconstructions out; decode: reconstructions out
     Source<T> source[AXES];
     int sources = 0;
     bool halo = false;         // this class will be read along x
@@ -34,9 +34,9 @@ struct ClassJob {
     int32_t* codes = nullptr;  // dense, in row order
     T* scratch = nullptr;      // a row
     T step = 0, inverse = 0;
-    T limit = 0;               // largest T <= bound; errors below it need no second look
+    T limit = 0;  // largest T <= bound; errors below it need no second look
     double bound = 0;
-    const T* avoid = nullptr;    // values that no reconstruction may take
+    const T* avoid = nullptr;  // values that no reconstruction may take
     size_t avoided = 0;
     uint32_t* failed = nullptr;  // positions within the class whose error exceeds the bound
     size_t failures = 0;
@@ -45,7 +45,8 @@ struct ClassJob {
 template <class T>
 struct Predict {
     void (*split)(const T* full, const Layout& from, const Dims& full_dims, unsigned active, T* const* classes);
-    void (*merge)(T* full, const Layout& to, const Dims& full_dims, unsigned active, const T* const* classes, bool halo);
+    void (*merge)(T* full, const Layout& to, const Dims& full_dims, unsigned active, const T* const* classes,
+                  bool halo);
     void (*encode_class)(ClassJob<T>& job);
     void (*decode_class)(ClassJob<T>& job);
 };
@@ -78,13 +79,13 @@ struct Scan {
 
 // ---- entropy coding --------------------------------------------------------------------------------------------
 
-inline constexpr int LANES = 32;           // interleaved rANS states
+inline constexpr int LANES = 32;  // interleaved rANS states
 inline constexpr int PROB_BITS = 12;
 inline constexpr uint32_t RANS_LOW = 1u << 15;
 inline constexpr int FINE_CONTEXTS = 30;
 inline constexpr int MAX_TABLES = 16;
 inline constexpr int SYMBOLS = 235;
-inline constexpr int EXACT = 31;           // codes up to this magnitude are symbols of their own
+inline constexpr int EXACT = 31;  // codes up to this magnitude are symbols of their own
 
 struct BitWriter {
     uint8_t* out = nullptr;  // capacity is the caller's: 8 bytes a value suffice
@@ -97,7 +98,7 @@ struct BitReader {
     const uint8_t* end = nullptr;
     uint64_t hold = 0;
     int held = 0;
-    bool over = false;       // read past the end
+    bool over = false;  // read past the end
 };
 
 // x / freq == (x * reciprocal) >> shift for every x below 2^31; `range` packs start, freq and shift.
@@ -111,22 +112,22 @@ struct RansDecoder {
     uint32_t lanes = LANES;
     const uint8_t* words = nullptr;  // little-endian 16-bit words
     const uint8_t* end = nullptr;
-    const uint32_t* table = nullptr; // [tables][4096]: symbol | (freq - 1) << 8 | bias << 20
+    const uint32_t* table = nullptr;  // [tables][4096]: symbol | (freq - 1) << 8 | bias << 20
     bool over = false;
 };
 
 // One grid of codes. `reference`: magnitudes of the grid coded before it (padded rows), or null.
 template <class Q>
 struct GridJob {
-    Q* codes = nullptr;              // dense
+    Q* codes = nullptr;  // dense
     Dims dims;
     bool folded = false;             // rows are steps of 64 parallel segments of one series
     uint16_t* magnitudes = nullptr;  // out, padded by one cell on each side of a row
     const uint16_t* reference = nullptr;
     Dims reference_dims;
-    const uint16_t* zeros = nullptr; // a row of zeros as long as any row here
-    uint8_t* contexts = nullptr;     // encode: fine contexts out; decode: a row of scratch
-    uint8_t* symbols = nullptr;      // encode: out; decode: a row of scratch
+    const uint16_t* zeros = nullptr;          // a row of zeros as long as any row here
+    uint8_t* contexts = nullptr;              // encode: fine contexts out; decode: a row of scratch
+    uint8_t* symbols = nullptr;               // encode: out; decode: a row of scratch
     uint32_t (*histogram)[2][256] = nullptr;  // by context, then by parity of x: two counters stall less than one
 };
 
@@ -154,8 +155,8 @@ struct Kernels {
     void (*rans_decode_row)(RansDecoder& rans, const uint8_t* tables, uint8_t* symbols, size_t n);
 };
 
-const Kernels& kernels();                    // the best for this machine
-const Kernels* kernels_named(const char*);   // a particular one, or null where the machine lacks it
+const Kernels& kernels();                   // the best for this machine
+const Kernels* kernels_named(const char*);  // a particular one, or null where the machine lacks it
 
 template <class T>
 const Predict<T>& predict(const Kernels& k) {

@@ -31,7 +31,9 @@ struct LinearMap {
         return true;
     }
     template <class T>
-    T inverse(int64_t q) const { return static_cast<T>(origin + static_cast<double>(q) * step); }
+    T inverse(int64_t q) const {
+        return static_cast<T>(origin + static_cast<double>(q) * step);
+    }
 };
 
 // The magnitude's bit pattern divided by an odd `stride`, rounded; stride 1 keeps every bit. A float's pattern grows
@@ -52,7 +54,8 @@ struct MagnitudeMap {
     template <class T>
     T inverse(int64_t q, bool negative) const {
         const BitsOf<T> b = static_cast<BitsOf<T>>(static_cast<uint64_t>(q) * stride);
-        return std::bit_cast<T>(static_cast<BitsOf<T>>(b | (negative ? BitsOf<T>(1) << (8 * sizeof(T) - 1) : BitsOf<T>(0))));
+        return std::bit_cast<T>(
+            static_cast<BitsOf<T>>(b | (negative ? BitsOf<T>(1) << (8 * sizeof(T) - 1) : BitsOf<T>(0))));
     }
 };
 

@@ -5,7 +5,9 @@ template <class T>
 using BitsOf = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;
 
 template <class T>
-static inline BitsOf<T> bits_of(T v) { return __builtin_bit_cast(BitsOf<T>, v); }
+static inline BitsOf<T> bits_of(T v) {
+    return __builtin_bit_cast(BitsOf<T>, v);
+}
 
 template <class T>
 static constexpr BitsOf<T> NEGATIVE_ZERO = BitsOf<T>(1) << (8 * sizeof(T) - 1);

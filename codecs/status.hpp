@@ -8,10 +8,10 @@ namespace sciflow {
 
 enum class Status : int {
     ok = 0,
-    truncated = 1,     // the stream ends before what its header promises
-    corrupt = 2,       // a field holds a value that no encoder writes
-    unsupported = 3,   // a newer major version
-    bad_argument = 4,  // the caller's mistake
+    truncated = 1,       // the stream ends before what its header promises
+    corrupt = 2,         // a field holds a value that no encoder writes
+    unsupported = 3,     // a newer major version
+    bad_argument = 4,    // the caller's mistake
     bound_violated = 5,  // the encoder caught itself breaking its promise: a bug
     no_memory = 6,
 };

@@ -19,7 +19,9 @@ enum Flag : uint8_t {
 
 // Larger magnitudes are not predicted from: sums of them could overflow.
 template <class T>
-constexpr T huge() { return sizeof(T) == 4 ? T(0x1p120) : T(0x1p1000); }
+constexpr T huge() {
+    return sizeof(T) == 4 ? T(0x1p120) : T(0x1p1000);
+}
 
 template <class T>
 bool listed(T x, std::span<const uint64_t> preserve) {

@@ -91,7 +91,7 @@ using Freqs = std::array<uint16_t, 256>;
 
 // rANS runs backwards: the last row of the last grid first.
 void encode_symbols(const std::vector<GridSpec>& grids, const TableMap& map, const std::vector<Freqs>& freqs,
-                      size_t count, EntropyScratch& s, Bytes& out) {
+                    size_t count, EntropyScratch& s, Bytes& out) {
     s.tables.assign(2 * 256 * freqs.size(), 0);
     const EncodeTables tables{s.tables.data(), s.tables.data() + 256 * freqs.size()};
     for (size_t t = 0; t < freqs.size(); ++t)

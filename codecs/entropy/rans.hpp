@@ -54,7 +54,8 @@ static inline __m512i decode_group(__m512i x, const uint8_t* tables, const uint3
     const __m512i slot = _mm512_or_si512(_mm512_slli_epi32(ctx, PROB_BITS), _mm512_and_si512(x, low));
     const __m512i e = _mm512_i32gather_epi32(slot, lut, 4);
     const __m512i freq = _mm512_add_epi32(_mm512_and_si512(_mm512_srli_epi32(e, 8), low), _mm512_set1_epi32(1));
-    __m512i next = _mm512_add_epi32(_mm512_mullo_epi32(freq, _mm512_srli_epi32(x, PROB_BITS)), _mm512_srli_epi32(e, 20));
+    __m512i next =
+        _mm512_add_epi32(_mm512_mullo_epi32(freq, _mm512_srli_epi32(x, PROB_BITS)), _mm512_srli_epi32(e, 20));
     const __mmask16 more = _mm512_mask_cmplt_epu32_mask(live, next, _mm512_set1_epi32(RANS_LOW));
     const __m512i w = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(words)));
     next = _mm512_mask_or_epi32(next, more, _mm512_slli_epi32(next, 16), _mm512_maskz_expand_epi32(more, w));
@@ -115,7 +116,8 @@ static uint8_t* rans_encode_row(const uint8_t* symbols, const uint8_t* contexts,
         const size_t past = i > n ? i - n : 0;
         const uint32_t live = 0xffffffffu >> past;
         if (live >> 16)
-            b = encode_group(b, symbols + i - 16, contexts + i - 16, table_of, tables, static_cast<__mmask16>(live >> 16), words);
+            b = encode_group(b, symbols + i - 16, contexts + i - 16, table_of, tables,
+                             static_cast<__mmask16>(live >> 16), words);
         a = encode_group(a, symbols + i - 32, contexts + i - 32, table_of, tables, static_cast<__mmask16>(live), words);
     }
     _mm512_storeu_si512(state, a);
@@ -142,7 +144,8 @@ static inline __m256i decode_group(__m256i x, const uint8_t* tables, const uint3
     const __m256i slot = _mm256_or_si256(_mm256_slli_epi32(ctx, PROB_BITS), _mm256_and_si256(x, low));
     const __m256i e = _mm256_i32gather_epi32(reinterpret_cast<const int*>(lut), slot, 4);
     const __m256i freq = _mm256_add_epi32(_mm256_and_si256(_mm256_srli_epi32(e, 8), low), _mm256_set1_epi32(1));
-    __m256i next = _mm256_add_epi32(_mm256_mullo_epi32(freq, _mm256_srli_epi32(x, PROB_BITS)), _mm256_srli_epi32(e, 20));
+    __m256i next =
+        _mm256_add_epi32(_mm256_mullo_epi32(freq, _mm256_srli_epi32(x, PROB_BITS)), _mm256_srli_epi32(e, 20));
     const __m256i more = _mm256_cmpgt_epi32(_mm256_set1_epi32(RANS_LOW), next);  // states stay below 2^31
     const int mask = _mm256_movemask_ps(_mm256_castsi256_ps(more));
     const __m256i w = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(words)));
@@ -150,9 +153,9 @@ static inline __m256i decode_group(__m256i x, const uint8_t* tables, const uint3
         _mm256_permutevar8x32_epi32(w, _mm256_load_si256(reinterpret_cast<const __m256i*>(spread.of[mask])));
     next = _mm256_blendv_epi8(next, _mm256_or_si256(_mm256_slli_epi32(next, 16), taken), more);
     words += 2 * static_cast<size_t>(__builtin_popcount(static_cast<unsigned>(mask)));
-    const __m256i bytes = _mm256_shuffle_epi8(
-        e, _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 4, 8, 12, -1, -1, -1, -1, -1,
-                            -1, -1, -1, -1, -1, -1, -1));
+    const __m256i bytes =
+        _mm256_shuffle_epi8(e, _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 4, 8,
+                                                12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1));
     const uint32_t first = static_cast<uint32_t>(_mm256_extract_epi32(bytes, 0));
     const uint32_t second = static_cast<uint32_t>(_mm256_extract_epi32(bytes, 4));
     __builtin_memcpy(symbols, &first, 4);

@@ -35,8 +35,8 @@ Histogram sum(const Histogram& a, const Histogram& b) {
 struct Group {
     Histogram histogram;
     double cost;
-    int first;          // fine context
-    double with_next;   // cost of the union with the group behind it
+    int first;         // fine context
+    double with_next;  // cost of the union with the group behind it
 };
 
 void price_union(std::vector<Group>& g, size_t i) {

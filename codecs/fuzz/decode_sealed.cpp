@@ -46,7 +46,8 @@ extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max
     Bytes stream(data, data + size);
     Header h;
     tests::Random random(seed);
-    const bool inside = !random.once_in(8) && tests::repair_header(stream, h) && !h.block_bytes.empty() && h.values() < 5000;
+    const bool inside =
+        !random.once_in(8) && tests::repair_header(stream, h) && !h.block_bytes.empty() && h.values() < 5000;
     stream = inside ? with_mutated_body(stream, h, random, max_size) : mutated(stream, max_size);
     tests::repair(stream);
     if (stream.size() > max_size) return size;

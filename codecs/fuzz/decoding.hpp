@@ -25,7 +25,8 @@ inline void decode_all_ways(View stream, uint64_t most_values) {
     Bytes out(static_cast<size_t>(h.values()) * item), again(out.size());
     const Status whole = decode_stream(stream, out.data(), out.size(), 1, offset);
     if (whole != Status::ok && offset > stream.size()) fail("the offset lies outside the stream");
-    if (h.values() < 4096 && decode_stream(stream, again.data(), again.size(), 2, offset) != whole) fail("two threads disagree");
+    if (h.values() < 4096 && decode_stream(stream, again.data(), again.size(), 2, offset) != whole)
+        fail("two threads disagree");
     if (h.values() < 4096 && whole == Status::ok && out != again) fail("two threads decode other values");
     size_t at = h.header_bytes;
     for (uint64_t b = 0; b < h.block_bytes.size() && h.block_bytes[b] <= stream.size() - at; ++b) {
@@ -34,7 +35,8 @@ inline void decode_all_ways(View stream, uint64_t most_values) {
         const Status s = decode_stream_block(h, stream.subspan(at, n), b, block.data(), block.size());
         if (whole == Status::ok) {
             const uint8_t* expected = out.data() + h.blocking.first_value(b) * item;
-            if (s != Status::ok || std::memcmp(block.data(), expected, block.size()) != 0) fail("a block decodes to other values on its own");
+            if (s != Status::ok || std::memcmp(block.data(), expected, block.size()) != 0)
+                fail("a block decodes to other values on its own");
         }
         at += n;
     }

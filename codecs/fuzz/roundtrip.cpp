@@ -25,8 +25,10 @@ void round_trip(const Request& r, View bytes) {
     tests::Sample<T> s;
     const int way = (r.kind >> 1) & 3;
     const bool pointwise = way == 2;
-    const std::vector<uint64_t> shape = {1u + r.shape[0] % 3, r.shape[1] < 240 ? 1u + r.shape[1] % 6 : 40u, 1u + r.shape[2]};
-    s.header = tests::header_of<T>(shape, bound_of(r, pointwise), pointwise ? BoundKind::pointwise_rel : BoundKind::abs);
+    const std::vector<uint64_t> shape = {1u + r.shape[0] % 3, r.shape[1] < 240 ? 1u + r.shape[1] % 6 : 40u,
+                                         1u + r.shape[2]};
+    s.header =
+        tests::header_of<T>(shape, bound_of(r, pointwise), pointwise ? BoundKind::pointwise_rel : BoundKind::abs);
     s.header.lattice = way == 1;
     s.options.block.bound = s.header.bound;
     s.options.block.lattice_only = s.header.lattice;
@@ -46,10 +48,12 @@ void round_trip(const Request& r, View bytes) {
     }
     Bytes stream;
     if (s.encode(stream) != Status::ok) fuzz::fail("the encoder failed");
-    if (s.options.block_values == 0 && stream.size() > encoded_size_bound(s.values.size() * sizeof(T), 3)) fuzz::fail("too long a stream");
+    if (s.options.block_values == 0 && stream.size() > encoded_size_bound(s.values.size() * sizeof(T), 3))
+        fuzz::fail("too long a stream");
     std::vector<T> out(s.values.size());
     size_t offset = 0;
-    if (decode_stream(stream, out.data(), out.size() * sizeof(T), 1, offset) != Status::ok) fuzz::fail("the stream does not decode");
+    if (decode_stream(stream, out.data(), out.size() * sizeof(T), 1, offset) != Status::ok)
+        fuzz::fail("the stream does not decode");
     for (size_t i = 0; i < out.size(); ++i) {
         if (tests::kept(s.values[i], out[i], s)) continue;
         std::fprintf(stderr, "value %zu: %.17g came back as %.17g, bound %.17g\n", i, static_cast<double>(s.values[i]),

@@ -36,7 +36,8 @@ bool errors_at(const ClassJob<T>& job, const size_t (&i)[3], size_t x, float (&e
         const double linear = 0.5 * (b + c);
         double cubic = linear;
         if (k > 0 && k + 2 < src.count)
-            cubic = 0.5625 * (b + c) - 0.0625 * (static_cast<double>(*(at - stride)) + static_cast<double>(at[2 * stride]));
+            cubic =
+                0.5625 * (b + c) - 0.0625 * (static_cast<double>(*(at - stride)) + static_cast<double>(at[2 * stride]));
         e[2 * s] = static_cast<float>(v - cubic);
         e[2 * s + 1] = static_cast<float>(v - linear);
         finite = finite && std::isfinite(cubic);

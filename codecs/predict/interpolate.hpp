@@ -84,8 +84,7 @@ static void merge(T* full, const Layout& to, const Dims& dims, unsigned active, 
                     for (size_t x = 0; x < dims.n[X]; ++x) out[x] = e[x];
                 } else {
                     const unsigned oc = r.cls | (1u << X);
-                    const T* __restrict o =
-                        classes[oc] + layouts.of[oc].row(r.index[0], r.index[1], r.index[2]) + HALO;
+                    const T* __restrict o = classes[oc] + layouts.of[oc].row(r.index[0], r.index[1], r.index[2]) + HALO;
                     for (size_t x = 0; x < odd; ++x) {
                         out[2 * x] = e[x];
                         out[2 * x + 1] = o[x];
@@ -318,10 +317,10 @@ static void encode_class(ClassJob<T>& job) {
         size_t bad = 0;
         int32_t* codes = job.codes + dense;
         T* rec = job.scratch;
-#define SCIFLOW_ROW(N)                                                                     \
-    case N:                                                                                \
-        bad = job.lattice ? quantize_lattice_row<N>(taps, job, values, rec, codes)         \
-                          : quantize_row<N>(taps, job, values, rec, codes);                \
+#define SCIFLOW_ROW(N)                                                             \
+    case N:                                                                        \
+        bad = job.lattice ? quantize_lattice_row<N>(taps, job, values, rec, codes) \
+                          : quantize_row<N>(taps, job, values, rec, codes);        \
         break;
         switch (taps.count) {
             SCIFLOW_ROW(2)
@@ -341,10 +340,10 @@ template <class T>
 static void decode_class(ClassJob<T>& job) {
     each_row(job, [&job](const Taps<T>& taps, T* values, size_t dense) {
         const int32_t* codes = job.codes + dense;
-#define SCIFLOW_ROW(N)                                                        \
-    case N:                                                                   \
-        if (job.lattice) restore_lattice_row<N>(taps, job, values, codes);    \
-        else restore_row<N>(taps, job, values, codes);                        \
+#define SCIFLOW_ROW(N)                                                     \
+    case N:                                                                \
+        if (job.lattice) restore_lattice_row<N>(taps, job, values, codes); \
+        else restore_row<N>(taps, job, values, codes);                     \
         break;
         switch (taps.count) {
             SCIFLOW_ROW(2)

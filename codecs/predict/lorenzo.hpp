@@ -14,7 +14,8 @@ static inline void slabs(Q* values, const Dims& d, int axis, bool backward, Pair
         Q* base = values + o * d.n[axis] * inner;
         for (size_t k = 1; k < d.n[axis]; ++k) {
             const size_t i = backward ? d.n[axis] - k : k;
-            pair(reinterpret_cast<Word<Q>*>(base + i * inner), reinterpret_cast<Word<Q>*>(base + (i - 1) * inner), inner);
+            pair(reinterpret_cast<Word<Q>*>(base + i * inner), reinterpret_cast<Word<Q>*>(base + (i - 1) * inner),
+                 inner);
         }
     }
 }

@@ -7,7 +7,7 @@ namespace sciflow {
 
 namespace {
 
-constexpr size_t FIT_FROM = 2048;   // values a class must have before its level is fitted
+constexpr size_t FIT_FROM = 2048;  // values a class must have before its level is fitted
 constexpr int MAX_FITTED = 3;
 constexpr double MOST_REFINED = 1.75;
 
@@ -91,14 +91,16 @@ class Levels {
     // The dense position in the block of a dense position in a class.
     size_t position(int l, unsigned c, size_t k) const {
         const Dims d = pyramid_.class_dims(l, c);
-        size_t i[AXES] = {k / (d.n[1] * d.n[2] * d.n[X]), k / (d.n[2] * d.n[X]) % d.n[1], k / d.n[X] % d.n[2], k % d.n[X]};
+        size_t i[AXES] = {k / (d.n[1] * d.n[2] * d.n[X]), k / (d.n[2] * d.n[X]) % d.n[1], k / d.n[X] % d.n[2],
+                          k % d.n[X]};
         for (int a = 0; a < AXES; ++a)
             if ((pyramid_.level[l].active >> a) & 1) i[a] = 2 * i[a] + ((c >> a) & 1);
         return upwards(l, i);
     }
     size_t coarsest_position(size_t k) const {
         const Dims& d = pyramid_.coarsest;
-        size_t i[AXES] = {k / (d.n[1] * d.n[2] * d.n[X]), k / (d.n[2] * d.n[X]) % d.n[1], k / d.n[X] % d.n[2], k % d.n[X]};
+        size_t i[AXES] = {k / (d.n[1] * d.n[2] * d.n[X]), k / (d.n[2] * d.n[X]) % d.n[1], k / d.n[X] % d.n[2],
+                          k % d.n[X]};
         return upwards(pyramid_.levels, i);
     }
 
@@ -190,8 +192,8 @@ std::vector<GridSpec> multilevel_grids(const Dims& dims, unsigned mask) {
 }
 
 template <class T>
-void multilevel_encode(const T* values, const Dims& dims, const Promise<T>& promise, MultilevelPlan& plan, int32_t* codes,
-                       std::vector<uint32_t>& failed, MultilevelScratch<T>& scratch) {
+void multilevel_encode(const T* values, const Dims& dims, const Promise<T>& promise, MultilevelPlan& plan,
+                       int32_t* codes, std::vector<uint32_t>& failed, MultilevelScratch<T>& scratch) {
     const double bound = promise.bound;
     plan.weights.clear();
     plan.fitted = 0;

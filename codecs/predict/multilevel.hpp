@@ -18,8 +18,8 @@ struct ClassWeights {
 };
 
 struct MultilevelPlan {
-    unsigned mask = 0;        // the axes that are halved
-    bool lattice = false;     // values are integers; predictions are rounded, codes exact
+    unsigned mask = 0;     // the axes that are halved
+    bool lattice = false;  // values are integers; predictions are rounded, codes exact
     double step = 1;
     double start = 0;         // what the first value is predicted as
     unsigned refinement = 0;  // 0 to 3: how much finer coarse levels are quantised, 16ths a level
@@ -47,8 +47,8 @@ std::vector<GridSpec> multilevel_grids(const Dims& dims, unsigned mask);
 // Codes `values` (dense; NaN marks a hole, which is given code 0) and fits the plan's weights on the way.
 // `failed` receives the dense positions whose reconstruction breaks the promise.
 template <class T>
-void multilevel_encode(const T* values, const Dims& dims, const Promise<T>& promise, MultilevelPlan& plan, int32_t* codes,
-                       std::vector<uint32_t>& failed, MultilevelScratch<T>& scratch);
+void multilevel_encode(const T* values, const Dims& dims, const Promise<T>& promise, MultilevelPlan& plan,
+                       int32_t* codes, std::vector<uint32_t>& failed, MultilevelScratch<T>& scratch);
 
 template <class T>
 void multilevel_decode(const int32_t* codes, const Dims& dims, const MultilevelPlan& plan, T* values,

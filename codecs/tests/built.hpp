@@ -10,12 +10,14 @@ namespace sciflow::tests {
 
 // Any double, or one of a usual size.
 inline double any_double(Random& random) {
-    return random.once_in(2) ? std::bit_cast<double>(random.bits()) : std::ldexp(random.unit(), static_cast<int>(random.below(80)) - 40);
+    return random.once_in(2) ? std::bit_cast<double>(random.bits())
+                             : std::ldexp(random.unit(), static_cast<int>(random.below(80)) - 40);
 }
 
 template <class Q>
 void append_codes(const std::vector<GridSpec>& grids, size_t n, Random& random, Bytes& out) {
-    const size_t spread = 1 + (random.bits() >> (40 + random.below(24))), wild = random.once_in(2) ? n : 1 + random.below(n);
+    const size_t spread = 1 + (random.bits() >> (40 + random.below(24))),
+                 wild = random.once_in(2) ? n : 1 + random.below(n);
     std::vector<Q> codes(n);
     for (Q& q : codes) q = static_cast<Q>(random.once_in(wild) ? random.bits() : random.below(spread) - spread / 2);
     EntropyScratch scratch;

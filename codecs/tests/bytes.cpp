@@ -65,7 +65,7 @@ void the_checksum_is_crc32c() {
     const View v(reinterpret_cast<const uint8_t*>(digits), 9);
     CHECK(crc32c(v) == 0xe3069283u);
     CHECK(crc32c(View()) == 0);
-    CHECK(crc32c(Bytes(32, 0)) == 0x8a9136aau);    // RFC 3720, B.4
+    CHECK(crc32c(Bytes(32, 0)) == 0x8a9136aau);  // RFC 3720, B.4
     CHECK(crc32c(Bytes(32, 0xff)) == 0x62a8ab43u);
 }
 

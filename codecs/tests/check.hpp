@@ -11,11 +11,11 @@
 
 #include "codec.hpp"
 
-#define CHECK(condition)                                                                  \
-    do {                                                                                  \
-        if (condition) break;                                                             \
-        std::fprintf(stderr, "%s:%d: expected %s\n", __FILE__, __LINE__, #condition);     \
-        std::exit(1);                                                                     \
+#define CHECK(condition)                                                              \
+    do {                                                                              \
+        if (condition) break;                                                         \
+        std::fprintf(stderr, "%s:%d: expected %s\n", __FILE__, __LINE__, #condition); \
+        std::exit(1);                                                                 \
     } while (false)
 
 namespace sciflow::tests {
@@ -36,7 +36,9 @@ class Random {
 };
 
 template <class T>
-constexpr Dtype dtype_of() { return sizeof(T) == 4 ? Dtype::float32 : Dtype::float64; }
+constexpr Dtype dtype_of() {
+    return sizeof(T) == 4 ? Dtype::float32 : Dtype::float64;
+}
 
 template <class T>
 Header header_of(const std::vector<uint64_t>& shape, double bound, BoundKind request = BoundKind::abs) {

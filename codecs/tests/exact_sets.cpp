@@ -49,7 +49,8 @@ void masks_round_trip(const Dims& dims, Random& random) {
         mask_round_trip(mask, dims);
     }
     const size_t inner = dims.n[2] * dims.n[X];
-    for (size_t i = 0; i < n; ++i) mask[i] = i % inner < inner / 3 || i % inner % 7 == 0;  // the same land in every layer
+    for (size_t i = 0; i < n; ++i)
+        mask[i] = i % inner < inner / 3 || i % inner % 7 == 0;  // the same land in every layer
     mask_round_trip(mask, dims);
     for (size_t i = 0; i < n; ++i) mask[i] = i % dims.n[X] % 3 == 0;
     mask_round_trip(mask, dims);
@@ -130,12 +131,12 @@ void each_hostile_exact_set_is_refused() {
         Cursor c(b);
         return read_exact(c, count, scratch, found);
     };
-    CHECK(read_of({63, 0, 0, 0}, 1) == Status::corrupt);                             // a palette too large
-    CHECK(read_of({1, 1, 2, 3, 4, 1, 2}, 2) == Status::ok);                          // one run of two of kind 0
-    CHECK(read_of({1, 1, 2, 3, 4, 1, 4}, 2) == Status::corrupt);                     // three
-    CHECK(read_of({1, 1, 2, 3, 4, 1, 0}, 2) == Status::corrupt);                     // one
-    CHECK(read_of({0, 1, 0x80, 0x80, 0x80, 0x80, 8}, 2) == Status::corrupt);         // a run of 2^31
-    CHECK(read_of({0, 1, 0xff, 0xff, 0xff, 0xff, 7}, 2) == Status::corrupt);         // a run of 2^31 - 1 literals
+    CHECK(read_of({63, 0, 0, 0}, 1) == Status::corrupt);                      // a palette too large
+    CHECK(read_of({1, 1, 2, 3, 4, 1, 2}, 2) == Status::ok);                   // one run of two of kind 0
+    CHECK(read_of({1, 1, 2, 3, 4, 1, 4}, 2) == Status::corrupt);              // three
+    CHECK(read_of({1, 1, 2, 3, 4, 1, 0}, 2) == Status::corrupt);              // one
+    CHECK(read_of({0, 1, 0x80, 0x80, 0x80, 0x80, 8}, 2) == Status::corrupt);  // a run of 2^31
+    CHECK(read_of({0, 1, 0xff, 0xff, 0xff, 0xff, 7}, 2) == Status::corrupt);  // a run of 2^31 - 1 literals
     CHECK(read_of({0, 1, 1, 9, 9, 9, 9, 8, 8, 8}, 2) == Status::truncated);
 }
 

@@ -74,7 +74,14 @@ void blocks_tile_the_array() {
         if (cut.count() > 100000) continue;
         for (uint64_t b = 0; b < cut.count(); ++b) {
             CHECK(cut.first_value(b) == at && cut.values_of(b) > 0 && cut.values_of(b) <= wish);
-            CHECK(block_dims([&] { Header c = h; c.blocking = cut; return c; }(), b).size() == cut.values_of(b));
+            CHECK(block_dims(
+                      [&] {
+                          Header c = h;
+                          c.blocking = cut;
+                          return c;
+                      }(),
+                      b)
+                      .size() == cut.values_of(b));
             at += cut.values_of(b);
         }
         CHECK(at == h.values());
@@ -127,26 +134,26 @@ void each_hostile_field_is_refused() {
     constexpr uint64_t large = uint64_t{1} << 56;
     Header h;
     CHECK(read(fields(0, 1, {7}, 1, 7, {9}), h) == Status::ok);
-    CHECK(read(fields(0x40, 1, {7}, 1, 7, {9}), h) == Status::corrupt);              // flags from the future
+    CHECK(read(fields(0x40, 1, {7}, 1, 7, {9}), h) == Status::corrupt);  // flags from the future
     CHECK(read(fields(0x80, 1, {7}, 1, 7, {9}), h) == Status::corrupt);
     CHECK(read(fields(0, 9, {1, 1, 1, 1, 1, 1, 1, 1, 1}, 1, 1, {9}), h) == Status::corrupt);
-    CHECK(read(fields(0, 0x11, {7}, 1, 7, {9}), h) == Status::corrupt);              // no axis 1
+    CHECK(read(fields(0, 0x11, {7}, 1, 7, {9}), h) == Status::corrupt);  // no axis 1
     CHECK(read(fields(0, 0x10, {}, 1, 1, {9}), h) == Status::corrupt);
-    CHECK(read(fields(0, 1, {large + 1}, 1, 1, {9}), h) == Status::corrupt);         // more values than any stream
+    CHECK(read(fields(0, 1, {large + 1}, 1, 1, {9}), h) == Status::corrupt);  // more values than any stream
     CHECK(read(fields(0, 1, {UINT64_MAX}, 1, 1, {9}), h) == Status::corrupt);
     CHECK(read(fields(0, 2, {large, 2}, 1, 1, {9}), h) == Status::corrupt);
     CHECK(read(fields(0, 3, {uint64_t{1} << 32, uint64_t{1} << 32, 0}, 1, 1, {}), h) == Status::corrupt);
     CHECK(read(fields(0, 1, {7}, -1, 7, {9}), h) == Status::corrupt);
     CHECK(read(fields(0, 1, {7}, std::numeric_limits<double>::quiet_NaN(), 7, {9}), h) == Status::corrupt);
     CHECK(read(fields(0, 1, {7}, std::numeric_limits<double>::infinity(), 7, {9}), h) == Status::corrupt);
-    CHECK(read(fields(0, 1, {7}, 1, 0, {9}), h) == Status::corrupt);                 // blocks of no rows
-    CHECK(read(fields(0, 1, {7}, 1, 8, {9}), h) == Status::corrupt);                 // more rows than there are
+    CHECK(read(fields(0, 1, {7}, 1, 0, {9}), h) == Status::corrupt);  // blocks of no rows
+    CHECK(read(fields(0, 1, {7}, 1, 8, {9}), h) == Status::corrupt);  // more rows than there are
     CHECK(read(fields(0, 1, {MAX_BLOCK_VALUES + 1}, 1, MAX_BLOCK_VALUES + 1, {9}), h) == Status::corrupt);
     CHECK(read(fields(0, 2, {1, MAX_BLOCK_VALUES + 1}, 1, 1, {9}), h) == Status::corrupt);
     CHECK(read(fields(0, 2, {3, MAX_BLOCK_VALUES}, 1, 2, {9, 9}), h) == Status::corrupt);
     CHECK(read(fields(0, 2, {uint64_t{1} << 40, 1 << 16}, 1, uint64_t{1} << 40, {9}), h) == Status::corrupt);
-    CHECK(read(fields(0, 1, {7}, 1, 7, {4}), h) == Status::corrupt);                 // shorter than a mode and a checksum
-    CHECK(read(fields(0, 1, {large}, 1, 1, {9, 9, 9}), h) == Status::truncated);     // an index of 2^56 entries
+    CHECK(read(fields(0, 1, {7}, 1, 7, {4}), h) == Status::corrupt);              // shorter than a mode and a checksum
+    CHECK(read(fields(0, 1, {large}, 1, 1, {9, 9, 9}), h) == Status::truncated);  // an index of 2^56 entries
     CHECK(read(fields(0, 1, {0}, 1, 1, {}), h) == Status::ok && h.blocking.count() == 0);
     CHECK(read(fields(0, 2, {large, 0}, 1, large, {}), h) == Status::ok && h.blocking.count() == 0);
 }

@@ -32,14 +32,16 @@ struct Bits {
 Freqs random_freqs(Random& random) {
     Histogram h{};
     const size_t present = 1 + random.below(random.once_in(2) ? 4 : SYMBOLS);
-    for (size_t k = 0; k < present; ++k) h[random.below(SYMBOLS)] = static_cast<uint32_t>(1 + random.below(1u << random.below(20)));
+    for (size_t k = 0; k < present; ++k)
+        h[random.below(SYMBOLS)] = static_cast<uint32_t>(1 + random.below(1u << random.below(20)));
     return normalize(h);
 }
 
 Tables random_tables(Random& random) {
     Tables t;
     t.map.starts = 1;
-    while (t.map.tables() < static_cast<int>(1 + random.below(MAX_TABLES))) t.map.starts |= 1u << random.below(FINE_CONTEXTS);
+    while (t.map.tables() < static_cast<int>(1 + random.below(MAX_TABLES)))
+        t.map.starts |= 1u << random.below(FINE_CONTEXTS);
     for (int i = 0; i < t.map.tables(); ++i) t.freqs.push_back(random_freqs(random));
     return t;
 }
@@ -75,7 +77,8 @@ void flipped_bits_are_refused_or_still_sum_up() {
             bytes[bit / 8] = static_cast<uint8_t>(bytes[bit / 8] ^ (1u << bit % 8));
             Tables found;
             if (read(bytes, found) == Status::ok) {
-                CHECK(found.map.tables() <= MAX_TABLES && found.freqs.size() == static_cast<size_t>(found.map.tables()));
+                CHECK(found.map.tables() <= MAX_TABLES &&
+                      found.freqs.size() == static_cast<size_t>(found.map.tables()));
                 for (const Freqs& f : found.freqs) {
                     CHECK(std::accumulate(f.begin(), f.end(), 0u) == 1u << PROB_BITS);
                     CHECK(std::accumulate(f.begin() + SYMBOLS, f.end(), 0u) == 0);
@@ -109,7 +112,7 @@ void each_corrupt_field_is_refused() {
     CHECK(one_table(0, 60, 0, 0) == Status::corrupt);         // ones without end
     CHECK(one_table(SYMBOLS, 10, 0, 12) == Status::corrupt);  // no such symbol
     Bits many;
-    many.put((1u << MAX_TABLES) - 1, FINE_CONTEXTS - 1);      // sixteen, besides the first
+    many.put((1u << MAX_TABLES) - 1, FINE_CONTEXTS - 1);  // sixteen, besides the first
     many.put(0, 64);
     Tables t;
     CHECK(read(many.bytes, t) == Status::corrupt);

@@ -30,7 +30,8 @@ void round_trip(const std::vector<GridSpec>& grids, Random& random, int spread) 
     std::vector<Q> codes(total(grids));
     for (size_t i = 0; i < codes.size(); ++i) {  // calm and lively stretches, so that contexts matter
         const size_t most = i / 300 % 2 ? 1 : static_cast<size_t>(spread);
-        codes[i] = static_cast<Q>(random.once_in(most > 1 ? 30 : 3000) ? random.bits() >> random.below(64) : random.below(most));
+        codes[i] = static_cast<Q>(random.once_in(most > 1 ? 30 : 3000) ? random.bits() >> random.below(64)
+                                                                       : random.below(most));
     }
     std::vector<Q> sent = codes, found(codes.size());
     EntropyScratch clean, dirty = poisoned(8 * codes.size() + 4096);
@@ -54,9 +55,10 @@ std::vector<GridSpec> one(const Dims& d) {
 
 template <class Q>
 void single_grids_round_trip(Random& random) {
-    const Dims shapes[] = {dims_of(1, 1, 1, 1),   dims_of(1, 1, 1, 2047), dims_of(1, 1, 1, 2048), dims_of(1, 1, 1, 2049),
-                           dims_of(1, 1, 2047, 1), dims_of(1, 1, 4000, 1), dims_of(1, 1, 15, 400), dims_of(1, 1, 16, 400),
-                           dims_of(20, 20, 20, 15), dims_of(3, 5, 7, 16), dims_of(1, 1, 300, 300)};
+    const Dims shapes[] = {dims_of(1, 1, 1, 1),    dims_of(1, 1, 1, 2047), dims_of(1, 1, 1, 2048),
+                           dims_of(1, 1, 1, 2049), dims_of(1, 1, 2047, 1), dims_of(1, 1, 4000, 1),
+                           dims_of(1, 1, 15, 400), dims_of(1, 1, 16, 400), dims_of(20, 20, 20, 15),
+                           dims_of(3, 5, 7, 16),   dims_of(1, 1, 300, 300)};
     for (const Dims& d : shapes)
         for (int spread : {1, 2, 60, 9000}) round_trip<Q>(one(d), random, spread);
 }
@@ -65,7 +67,8 @@ void single_grids_round_trip(Random& random) {
 void pyramids_round_trip(Random& random) {
     for (int i = 0; i < 300; ++i) {
         const size_t most = random.once_in(4) ? 40 : 5;
-        const Dims d = dims_of(1 + random.below(most), 1 + random.below(most), 1 + random.below(5), 1 + random.below(45));
+        const Dims d =
+            dims_of(1 + random.below(most), 1 + random.below(most), 1 + random.below(5), 1 + random.below(45));
         round_trip<int32_t>(multilevel_grids(d, static_cast<unsigned>(random.below(16))), random, 70);
     }
 }

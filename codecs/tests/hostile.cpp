@@ -103,7 +103,9 @@ void damage_behind_right_checksums_stays_inside(Random& random) {
             Bytes damaged = stream;
             for (size_t n = 1 + random.below(3); n > 0; --n) {
                 uint8_t& b = damaged[random.below(damaged.size())];
-                b = random.once_in(3) ? 0xff : random.once_in(2) ? 0 : static_cast<uint8_t>(b ^ (1u << random.below(8)));
+                b = random.once_in(3)   ? 0xff
+                    : random.once_in(2) ? 0
+                                        : static_cast<uint8_t>(b ^ (1u << random.below(8)));
             }
             repair(damaged);
             decode(damaged, 1 + static_cast<int>(random.below(2)));
@@ -123,7 +125,9 @@ void numbers_of_every_size_decode(Random& random) {
         CHECK(read_header(stream, h, offset) == Status::ok);
         std::vector<T> out(static_cast<size_t>(h.values())), again(out.size());
         const Status s = decode_stream(stream, out.data(), out.size() * sizeof(T), 1, offset);
-        std::thread([&] { CHECK(decode_stream(stream, again.data(), again.size() * sizeof(T), 1, offset) == s); }).join();
+        std::thread([&] {
+            CHECK(decode_stream(stream, again.data(), again.size() * sizeof(T), 1, offset) == s);
+        }).join();
         CHECK(s == Status::corrupt || (s == Status::ok && same_bits(out, again)));
         good += s == Status::ok;
     }
@@ -139,7 +143,8 @@ void shortened_bodies_are_refused(Random& random) {
         CHECK(read_header(stream, h, offset) == Status::ok);
         if (h.block_bytes.size() != 1) continue;
         const View body = View(stream).subspan(h.header_bytes, stream.size() - h.header_bytes - BLOCK_OVERHEAD);
-        for (size_t n = 1; n < body.size(); ++n) CHECK(decode(with_body(stream, h, 0, body.first(n))).status != Status::ok);
+        for (size_t n = 1; n < body.size(); ++n)
+            CHECK(decode(with_body(stream, h, 0, body.first(n))).status != Status::ok);
     }
 }
 
@@ -163,7 +168,8 @@ Bytes interpolated_zeros(const Header& header, unsigned mask) {
 template <class T>
 void small_streams_stay_small() {
     constexpr size_t n = MAX_BLOCK_VALUES;
-    for (const std::vector<uint64_t>& shape : std::vector<std::vector<uint64_t>>{{n}, {n / 2, 2}, {2, n / 2}, {n / 3, 3}, {128, 128, 128}})
+    for (const std::vector<uint64_t>& shape :
+         std::vector<std::vector<uint64_t>>{{n}, {n / 2, 2}, {2, n / 2}, {n / 3, 3}, {128, 128, 128}})
         for (unsigned mask : {4u, 8u, 12u, 15u}) {
             const Header h = header_of<T>(shape, 1);
             const Bytes stream = interpolated_zeros<T>(h, mask);

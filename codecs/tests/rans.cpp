@@ -58,7 +58,8 @@ struct Coded {
 // Small codes, now and then one of any size: every octave and every count of raw bits.
 template <class Q>
 Q random_code(Random& random, int spread) {
-    if (!random.once_in(20)) return static_cast<Q>(random.below(2 * static_cast<size_t>(spread) + 1)) - static_cast<Q>(spread);
+    if (!random.once_in(20))
+        return static_cast<Q>(random.below(2 * static_cast<size_t>(spread) + 1)) - static_cast<Q>(spread);
     const Q large = static_cast<Q>(random.bits() >> random.below(64));
     return random.once_in(50) ? std::numeric_limits<Q>::min() : large;
 }
@@ -90,7 +91,8 @@ Coded encode(const Kernels& k, Grid<Q> g, uint32_t lanes) {
     uint8_t* at = end;
     const size_t n = g.dims.n[X];
     for (size_t r = g.dims.rows(); r-- > 0;)
-        at = k.rans_encode_row(g.symbols.data() + r * n, g.contexts.data() + r * n, table_of.data(), n, t, c.state, lanes, at);
+        at = k.rans_encode_row(g.symbols.data() + r * n, g.contexts.data() + r * n, table_of.data(), n, t, c.state,
+                               lanes, at);
     c.words.assign(at, end);
     return c;
 }

@@ -81,12 +81,15 @@ Sample<T> random_sample(Random& random) {
     s.values = random_values<T>(shape, random);
     if (random.once_in(3)) strew_specials(s.values, random);
     const bool pointwise = random.once_in(4);
-    const double bound = random.once_in(9) && !pointwise ? 0
-                         : std::ldexp(random.between(0.5, 1), -static_cast<int>(random.below(pointwise ? 30 : 60)) + (pointwise ? 0 : 20));
+    const double bound = random.once_in(9) && !pointwise
+                             ? 0
+                             : std::ldexp(random.between(0.5, 1),
+                                          -static_cast<int>(random.below(pointwise ? 30 : 60)) + (pointwise ? 0 : 20));
     s.header = header_of<T>(shape, bound, pointwise ? BoundKind::pointwise_rel : BoundKind::abs);
     s.header.lattice = !pointwise && random.once_in(4);
     s.options.block.bound = bound;
     s.options.block.lattice_only = s.header.lattice;
+    s.options.block.mse = !pointwise && random.once_in(6) ? bound * bound / static_cast<double>(1 + random.below(20)) : 0;
     s.options.block.level = static_cast<int>(random.below(3));
     s.options.block.verify = random.once_in(2);
     s.options.block_values = random.once_in(2) ? 0 : 64 + random.below(3000);
@@ -101,8 +104,26 @@ bool kept(T x, T y, const Sample<T>& s) {
     if (!std::isfinite(x) || (x == 0 && std::signbit(x))) return false;
     for (uint64_t p : s.preserve)
         if (std::bit_cast<BitsOf<T>>(x) == p || std::bit_cast<BitsOf<T>>(y) == p) return false;
-    const long double limit = s.header.pointwise() ? static_cast<long double>(s.header.bound) * std::fabs(x) : s.header.bound;
+    const long double limit =
+        s.header.pointwise() ? static_cast<long double>(s.header.bound) * std::fabs(x) : s.header.bound;
     return std::fabs(static_cast<long double>(x) - static_cast<long double>(y)) <= limit;
+}
+
+// The mean squared error of what may differ: finite, and not one of the sentinels.
+template <class T>
+long double mean_squared_error(const Sample<T>& s, const std::vector<T>& out) {
+    long double squares = 0;
+    size_t counted = 0;
+    for (size_t i = 0; i < out.size(); ++i) {
+        const T x = s.values[i];
+        if (!std::isfinite(x) ||
+            std::find(s.preserve.begin(), s.preserve.end(), std::bit_cast<BitsOf<T>>(x)) != s.preserve.end())
+            continue;
+        const long double d = static_cast<long double>(x) - static_cast<long double>(out[i]);
+        squares += d * d;
+        ++counted;
+    }
+    return counted == 0 ? 0 : squares / static_cast<long double>(counted);
 }
 
 template <class T>
