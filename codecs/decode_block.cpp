@@ -97,6 +97,7 @@ class Decoder {
         plan.lattice = true;
         if (Status s = read_map(flags, map); s != Status::ok) return s;
         if (!in_.zigzag(base)) return Status::truncated;
+        if (base < -MAX_BASE || base > MAX_BASE) return Status::corrupt;
         if (Status s = read_plan(in_, dims_, plan); s != Status::ok) return s;
         if (Status s = read_codes(plan); s != Status::ok) return s;
         multilevel_decode(s_.codes.data(), dims_, plan, out_, s_.multilevel);
@@ -139,6 +140,7 @@ class Decoder {
         int64_t base = 0;
         uint8_t mask = 0;
         if (!in_.zigzag(base) || !in_.u8(mask)) return Status::truncated;
+        if (!(flags & MAGNITUDES) && (base < -MAX_BASE || base > MAX_BASE)) return Status::corrupt;
         if (mask > 15) return Status::corrupt;
         const Status s = (flags & WIDE) ? differences(s_.wide, mask) : differences(s_.codes, mask);
         if (s != Status::ok) return s;

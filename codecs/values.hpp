@@ -17,6 +17,9 @@ enum Flag : uint8_t {
     PLAIN_STEP = 16,  // origin 0, step twice the bound
 };
 
+// No base of multiples of a step lies further out: sums with a code stay exact in double.
+inline constexpr int64_t MAX_BASE = int64_t{1} << 52;
+
 // Larger magnitudes are not predicted from: sums of them could overflow.
 template <class T>
 constexpr T huge() {

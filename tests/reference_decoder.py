@@ -152,8 +152,8 @@ def decode_coded(reader: Reader, mode: int, flags: int, axes: Axes, dtype: DType
     stride = reader.varint() if flags & 8 else 0
     origin, step = (0.0, 2 * bound) if flags & 24 else (reader.f64(), reader.f64())
     require(flags & 8 > 0 or 0 < step < math.inf, "a map's step is finite and above 0")
-    zigzag = reader.varint()
-    base = zigzag >> 1 ^ -(zigzag & 1)
+    base = (zigzag := reader.varint()) >> 1 ^ -(zigzag & 1)
+    require(flags & 8 > 0 or abs(base) <= 2**52, "a base is at most 2^52")
     if mode == 3:
         integers = decode_multilevel(reader, axes, dtype, lattice=True)
         return np.asarray((origin + (integers.astype("<f8") + float(base)) * step).astype(dtype))

@@ -127,7 +127,7 @@ void a_wrong_buffer_is_refused() {
 }  // namespace
 
 int main(int argc, char** argv) {
-    const uint64_t first = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 1;  // roundtrip FIRST COUNT: other seeds
+    const uint64_t first = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 1;  // promises FIRST COUNT: other seeds
     const uint64_t count = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 200;
     for (uint64_t seed = first; seed < first + count; ++seed) {
         every_promise_is_kept<float>(seed);
