@@ -80,15 +80,20 @@ def find_codecs(wanted: Sequence[str], console: Console) -> tuple[str, ...]:
 
 
 def jobs(plan: Plan) -> Iterator[Job]:
-    """Yield the jobs of ``plan``; a codec not meant for special values gets a filled field too."""
+    """Yield the jobs of ``plan``; a codec not meant for special values gets a field with them filled.
+
+    What it does to the field as it is, is asked once, at the middle bound: some take minutes over NaN.
+    """
+    middle = plan.bounds[len(plan.bounds) // 2]
     for source in plan.sources:
         has_specials = read(source).has_specials
         for name in plan.codecs:
             codec = load(name)
             bounds = (0.0,) if codec.lossless else plan.bounds
-            yield Job(source, name, bounds, True, plan.repeats, plan.limit)
-            if has_specials and not codec.takes_specials:
-                yield Job(source, name, bounds, False, plan.repeats, plan.limit)
+            fill = has_specials and not codec.takes_specials
+            yield Job(source, name, bounds, not fill, plan.repeats, plan.limit)
+            if fill:
+                yield Job(source, name, (middle,), True, 1, plan.limit)
 
 
 def run(plan: Plan, out: Path, console: Console) -> None:
