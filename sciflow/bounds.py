@@ -36,13 +36,13 @@ class Bound:
 
     Made by one of four constructors, never by hand:
 
-    ========================  =====================================================================
-    ``Bound.abs(v)``          |x - x'| <= v, in the unit of the data
-    ``Bound.rel(r)``          |x - x'| <= r (max - min), over the finite cells that are not sentinels
-    ``Bound.pointwise_rel(r)``  |x - x'| <= r |x|, with r < 1
-    ``Bound.psnr(dB)``        20 log10(max - min) - 10 log10(MSE) >= dB, and
-                              |x - x'| <= sqrt(3) (max - min) 10**(-dB / 20)
-    ========================  =====================================================================
+    ===========================  =====================================================================
+    ``Bound.abs(v)``             |x - x'| <= v, in the unit of the data
+    ``Bound.rel(r)``             |x - x'| <= r (max - min), over the finite cells that are not sentinels
+    ``Bound.pointwise_rel(r)``   |x - x'| <= r |x|, with r < 1
+    ``Bound.psnr(dB)``           20 log10(max - min) - 10 log10(MSE) >= dB, and
+                                 |x - x'| <= sqrt(3) (max - min) 10**(-dB / 20)
+    ===========================  =====================================================================
 
     Parameters
     ----------

@@ -196,7 +196,7 @@ def test_a_report_is_a_table_and_json(stored: Stored) -> None:
 
 
 FORMATS: dict[str, Callable[[xr.Dataset, Path], object]] = {
-    "netcdf3": lambda ds, path: ds.to_netcdf(path, engine="scipy", format="NETCDF3_64BIT"),
+    "netcdf3": lambda ds, path: ds.to_netcdf(path, engine="netcdf4", format="NETCDF3_64BIT"),
     "netcdf4": lambda ds, path: ds.to_netcdf(path, engine="netcdf4"),
     "h5netcdf": lambda ds, path: ds.to_netcdf(path, engine="h5netcdf"),
     "zarr2": lambda ds, path: ds.to_zarr(path, zarr_format=2, consolidated=True),

@@ -103,9 +103,8 @@ void damage_behind_right_checksums_stays_inside(Random& random) {
             Bytes damaged = stream;
             for (size_t n = 1 + random.below(3); n > 0; --n) {
                 uint8_t& b = damaged[random.below(damaged.size())];
-                b = random.once_in(3)   ? 0xff
-                    : random.once_in(2) ? 0
-                                        : static_cast<uint8_t>(b ^ (1u << random.below(8)));
+                const uint8_t flipped = static_cast<uint8_t>(b ^ (1u << random.below(8)));
+                b = random.once_in(3) ? uint8_t{0xff} : random.once_in(2) ? uint8_t{0} : flipped;
             }
             repair(damaged);
             decode(damaged, 1 + static_cast<int>(random.below(2)));
@@ -170,7 +169,7 @@ void small_streams_stay_small() {
     constexpr size_t n = MAX_BLOCK_VALUES;
     for (const std::vector<uint64_t>& shape :
          std::vector<std::vector<uint64_t>>{{n}, {n / 2, 2}, {2, n / 2}, {n / 3, 3}, {128, 128, 128}})
-        for (unsigned mask : {4u, 8u, 12u, 15u}) {
+        for (unsigned mask : {8u, 12u, 15u}) {
             const Header h = header_of<T>(shape, 1);
             const Bytes stream = interpolated_zeros<T>(h, mask);
             CHECK(stream.size() < 300);
