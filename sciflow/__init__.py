@@ -73,7 +73,10 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         value: Any = metadata.version("sciflow")
     elif name in __all__:
-        value = getattr(import_module(_HOME.get(name, "sciflow.errors")), name)
+        home = _HOME.get(name, "sciflow.errors")
+        value = getattr(import_module(home), name)
+        if home == "sciflow.store":
+            import_module("sciflow.accessor")  # Dataset.sciflow comes with whatever reads or writes datasets
     else:
         raise AttributeError(f"module 'sciflow' has no attribute {name!r}; it has {', '.join(__all__)}")
     globals()[name] = value

@@ -1,7 +1,7 @@
 """``Dataset.sciflow``: what the package does with a dataset, as methods of it.
 
-It is there once `sciflow.accessor` is imported, which any use of `sciflow.compress`, `open`, `verify` or
-`encoding` does too.
+It is there once `sciflow.accessor` is imported, which the first use of `sciflow.compress`, `open`, `verify`
+or `encoding` does too.
 """
 
 from __future__ import annotations

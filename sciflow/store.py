@@ -22,7 +22,6 @@ from typing import Any
 
 import xarray as xr
 
-import sciflow.accessor  # noqa: F401 - Dataset.sciflow comes with whatever reads or writes datasets
 from sciflow.codecs.sz import Level
 from sciflow.codecs.zarr import SZ
 from sciflow.conventions import CONTAINER
