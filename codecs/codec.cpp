@@ -142,7 +142,7 @@ size_t encoded_size_bound(size_t nbytes, int ndim) {
     // A block holds at most its values, a mode byte and a checksum; its length in the index takes at most five bytes.
     // Blocks are cut to at least half of what fits, and never to fewer than one value.
     const size_t header = 2 + 2 + 1 + 1 + 10 * static_cast<size_t>(ndim) + 16 + 10 + 4;
-    const size_t blocks = nbytes / 4 / (MAX_BLOCK_VALUES / 4) + 2;
+    const size_t blocks = nbytes / 4 / MAX_BLOCK_ROWS + 2;
     return header + nbytes + blocks * (1 + BLOCK_OVERHEAD + 5);
 }
 

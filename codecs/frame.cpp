@@ -1,5 +1,6 @@
 #include "frame.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 namespace sciflow {
@@ -32,11 +33,25 @@ Blocking blocking_along(const Header& h, int axis, uint64_t rows) {
     return b;
 }
 
+// Values in a row of a block cut along `axis`: the last length above one behind it; a block of one row has no limit.
+uint64_t row_length(const Header& h, int axis) {
+    for (int i = h.ndim - 1; i > axis; --i)
+        if (h.shape[i] > 1) return h.shape[i];
+    return MAX_BLOCK_VALUES;
+}
+
+// What a block cut along `axis` may hold.
+uint64_t most_values(const Header& h, int axis) {
+    const uint64_t row = row_length(h, axis);
+    return row > MAX_BLOCK_VALUES / MAX_BLOCK_ROWS ? MAX_BLOCK_VALUES : row * MAX_BLOCK_ROWS;
+}
+
 }  // namespace
 
 Blocking plan_blocks(const Header& h, uint64_t block_values) {
-    if (block_values == 0 || block_values > MAX_BLOCK_VALUES) block_values = MAX_BLOCK_VALUES;
     if (h.ndim == 0) return blocking_along(h, 0, 1);
+    if (block_values == 0) block_values = MAX_BLOCK_VALUES;
+    block_values = std::min(block_values, most_values(h, 0));
     if (h.values() == 0) {
         Blocking empty = blocking_along(h, 0, 1);
         empty.along = 0;
@@ -46,6 +61,7 @@ Blocking plan_blocks(const Header& h, uint64_t block_values) {
     uint64_t inner = h.values() / h.shape[0];
     while (axis + 1 < h.ndim && inner > block_values) inner /= h.shape[++axis];
     while (axis + 1 < h.ndim && h.shape[axis] == 1) inner /= h.shape[++axis];
+    block_values = std::min(block_values, most_values(h, axis));
     const uint64_t along = h.shape[axis];
     const uint64_t most = block_values / inner > 0 ? block_values / inner : 1;
     const uint64_t count = (along + most - 1) / most;
@@ -108,7 +124,7 @@ Status read_header(View stream, Header& h, size_t& offset) {
     if (values == 0) {
         h.blocking.along = 0;
     } else if (rows > h.blocking.along || h.blocking.inner > MAX_BLOCK_VALUES ||
-               rows * h.blocking.inner > MAX_BLOCK_VALUES) {
+               rows * h.blocking.inner > most_values(h, axis)) {
         return stop(Status::corrupt);
     }
     const uint64_t blocks = h.blocking.count();

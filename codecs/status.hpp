@@ -21,6 +21,7 @@ inline constexpr uint8_t STREAM_MINOR = 1;
 
 inline constexpr int MAX_NDIM = 8;
 inline constexpr size_t MAX_BLOCK_VALUES = size_t{1} << 21;
+inline constexpr size_t MAX_BLOCK_ROWS = size_t{1} << 18;  // each carries a halo: short rows must not be too many
 
 enum class Dtype : uint8_t { float32 = 0, float64 = 1 };
 

@@ -96,11 +96,11 @@ def read_header(reader: Reader) -> tuple[int, Axes, float, list[tuple[Axes, int]
     bound = reader.f64()
     request = reader.f64() if kind in (1, 3) else 0.0
     require(bound >= 0 and request >= 0 and (kind != 2 or bound < 1), "bounds are in their ranges")
-    rows = reader.varint()
-    empty, walks, walk, behind = 0 in shape, math.prod(shape[:a]), (*shape, 1)[a], shape[a + 1 :]
-    fits = empty or (rows <= walk and rows * math.prod(behind) <= 1 << 21)
-    require(rows >= 1 and fits, "a block has rows of one walk and at most 2^21 values")
-    firsts = (row for _ in range(0 if empty else walks) for row in range(0, walk, rows))
+    rows, empty, behind, walk = reader.varint(), 0 in shape, shape[a + 1 :], (*shape, 1)[a]
+    most = min(1 << 21, next((length for length in reversed(behind) if length > 1), 8) << 18)
+    fits = empty or (rows <= walk and rows * math.prod(behind) <= most)
+    require(rows >= 1 and fits, "a block is of one walk, at most 2^18 rows and 2^21 values")
+    firsts = (row for _ in range(0 if empty else math.prod(shape[:a])) for row in range(0, walk, rows))
     blocks = [((min(rows, walk - row), *behind), reader.varint()) for row in firsts]
     require(all(length >= 5 for _, length in blocks), "a block has a mode and a checksum")
     reader.checksum(reader.data[: -reader.left])

@@ -151,6 +151,20 @@ def test_no_value_becomes_a_sentinel(sentinel: float, bound: Bound, rewrite_safe
     np.testing.assert_array_equal(decoded == sentinel, field == sentinel)
 
 
+def test_a_constant_next_to_a_sentinel_stays_itself() -> None:
+    field = np.full((3, 4), 5.05, "f4")
+    config = SZConfig(Bound.abs(0.1), preserve=[5.0], rewrite_safe=True)
+    assert not (round_trip(field, config) == 5.0).any()
+
+
+def test_short_rows_make_smaller_blocks() -> None:
+    """A row carries a halo, so a block has at most 2**18 of them."""
+    field = np.arange(2_000_000, dtype="f8").reshape(-1, 2)
+    stream = encode(field, SZConfig(Bound.abs(0.5)))
+    assert len(info(stream).block_offsets) - 1 == 4
+    assert_bounded(field, decode(stream), Bound.abs(0.5))
+
+
 def test_a_sentinel_given_as_bits() -> None:
     field = smooth((50, 60))
     field[3] = np.array([0x7FC00001], "u4").view("f4")
