@@ -245,14 +245,15 @@ def test_a_bug_is_one_line_too(monkeypatch: pytest.MonkeyPatch, capsys: Captured
 
 
 def start(*arguments: str, cwd: Path, limit: int | None = None) -> subprocess.Popen[str]:
-    def set_limit() -> None:
+    def prepare() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a test run in the background inherits that it is ignored
         if limit is not None:
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
     command = [sys.executable, "-m", "sciflow.cli", *arguments]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd, preexec_fn=set_limit
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd, preexec_fn=prepare
     )
 
 
