@@ -246,7 +246,9 @@ def test_a_bug_is_one_line_too(monkeypatch: pytest.MonkeyPatch, capsys: Captured
 
 def start(*arguments: str, cwd: Path, limit: int | None = None) -> subprocess.Popen[str]:
     def prepare() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a test run in the background inherits that it is ignored
+        signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        )  # a test run in the background inherits that it is ignored
         if limit is not None:
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
