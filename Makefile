@@ -15,6 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 CMAKE := $(BIN)/cmake -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja
 ENGINE := $(shell find codecs cmake CMakeLists.txt -type f -not -path '*/fuzz/*' -not -path 'codecs/tests/*')
 FUZZ_TARGETS := $(basename $(notdir $(wildcard codecs/fuzz/*.cpp)))
+MODULES := $(shell find sciflow -name '*.py' | sort | cksum | cut -d ' ' -f 1)
 CXX_FILES = $(shell find codecs -name '*.cpp' -o -name '*.hpp' -o -name '*.h')
 
 .PHONY: help build demo test lint format bench docs wheel engine-test sanitize fuzz golden-new clean
@@ -26,7 +27,11 @@ help: ## List the recipes
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
 
-.venv/.ready: pyproject.toml constraints.txt $(ENGINE) | $(BIN)/python
+# An editable install knows the modules that were there when it was made: a new one asks for a new install.
+.venv/.modules.$(MODULES): | $(BIN)/python
+	@rm -f .venv/.modules.* && touch $@
+
+.venv/.ready: pyproject.toml constraints.txt $(ENGINE) .venv/.modules.$(MODULES) | $(BIN)/python
 	$(PIP) install -q -c constraints.txt scikit-build-core nanobind cmake ninja
 	$(PIP) install -q -c constraints.txt --no-build-isolation -e '.[dev]'
 	@touch $@
@@ -44,7 +49,7 @@ demo: demo/$(DEMO).nc ## Simulate a flow, compress it, verify it, open the store
 	cd demo && ../$(BIN)/python -c 'import xarray; print(xarray.open_zarr("$(DEMO).zarr").load())'
 
 demo/%.nc: datasets/%/recipe.toml $(wildcard sciflow/datasets/*.py) | .venv/.ready
-	mkdir -p demo
+	mkdir -p demo && rm -f $@
 	$(BIN)/python -m sciflow.datasets make $* $@
 
 test: .venv/.ready ## Run the tests (PYTEST_ARGS="-k name" for some)

@@ -15,14 +15,14 @@ import zarr
 
 from sciflow.bounds import Bound
 from sciflow.codecs.zarr import SZ
-from sciflow.conventions import recorded_bound
 from sciflow.errors import InvalidArgument
 from sciflow.metrics import compare
+from sciflow.store.conventions import recorded_bound
 
 if TYPE_CHECKING:
     from sciflow.codecs.sz import Level
-    from sciflow.plan import BoundLike
-    from sciflow.results import Report
+    from sciflow.store.plan import BoundLike
+    from sciflow.store.results import Report
 
 __all__ = ["SciflowAccessor", "check_region"]
 

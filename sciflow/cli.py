@@ -20,7 +20,7 @@ from sciflow.bounds import Bound, BoundKind
 from sciflow.errors import BoundViolated, InvalidArgument, SciflowError
 
 if TYPE_CHECKING:
-    from sciflow.results import Report
+    from sciflow.store.results import Report
 
 __all__ = ["app", "main", "run"]
 

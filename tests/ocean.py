@@ -10,7 +10,7 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
-from sciflow.source import open_variables
+from sciflow.store.source import open_variables
 
 __all__ = ["FILL", "array", "ocean", "raw", "tree", "waves"]
 

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sciflow.bounds import Bound, Resolved
-from sciflow.chunking import TARGET_CHUNK_BYTES, chunk_shape, parse_chunks
-from sciflow.conventions import bound_attrs, protected_variables, recorded_bound, without_provenance
 from sciflow.errors import InvalidArgument
-from sciflow.plan import as_bound, make_plan, make_request, sentinels_of
-from sciflow.source import open_source
+from sciflow.store.chunking import TARGET_CHUNK_BYTES, chunk_shape, parse_chunks
+from sciflow.store.conventions import bound_attrs, protected_variables, recorded_bound, without_provenance
+from sciflow.store.plan import as_bound, make_plan, make_request, sentinels_of
+from sciflow.store.source import open_source
 
 shapes = st.lists(st.integers(1, 3000), min_size=1, max_size=4)
 

@@ -23,9 +23,9 @@ import xarray as xr
 import sciflow
 from sciflow.bounds import Bound
 from sciflow.errors import StoreError
-from sciflow.plan import Plan
-from sciflow.staging import open_staging
-from sciflow.write import VariableOutcome, finish
+from sciflow.store.plan import Plan
+from sciflow.store.staging import open_staging
+from sciflow.store.write import VariableOutcome, finish
 from tests.ocean import ocean, raw, tree
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")

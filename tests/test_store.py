@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 import sciflow
 from sciflow.bounds import Bound
 from sciflow.codecs.zarr import SZ
-from sciflow.conventions import CONTAINER
 from sciflow.errors import InvalidArgument, StoreError
-from sciflow.results import Report
-from sciflow.source import INCOMPLETE
 from sciflow.store import decompress, inspect
+from sciflow.store.conventions import CONTAINER
+from sciflow.store.results import Report
+from sciflow.store.source import INCOMPLETE
 from tests.ocean import FILL, array, ocean, raw, tree, waves
 
 Stored = tuple[Path, Report]

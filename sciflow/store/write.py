@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 from zarr.core.sync import sync
 
 from sciflow.bounds import Resolved
-from sciflow.conventions import CONTAINER, MAX_ERROR, RATIO, bound_attrs, container, without_provenance
 from sciflow.errors import BoundViolated, InvalidArgument, SciflowError
 from sciflow.metrics import ErrorStats, count_changed_bits
-from sciflow.plan import Plan, VariablePlan
-from sciflow.running import as_blocks
-from sciflow.source import INCOMPLETE, Source
+from sciflow.store.conventions import CONTAINER, MAX_ERROR, RATIO, bound_attrs, container, without_provenance
+from sciflow.store.plan import Plan, VariablePlan
+from sciflow.store.running import as_blocks
+from sciflow.store.source import INCOMPLETE, Source
 
 __all__ = ["ChunkOutcome", "VariableOutcome", "chunk_tasks", "finish", "gather", "write_metadata"]
 

@@ -25,7 +25,7 @@ from typing import Any, Protocol
 import zarr
 
 from sciflow.errors import StoreError
-from sciflow.source import INCOMPLETE, is_zarr
+from sciflow.store.source import INCOMPLETE, is_zarr
 
 __all__ = ["Staging", "check_target", "open_staging"]
 

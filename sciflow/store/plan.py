@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 
 from sciflow.bounds import Bound, Resolved, ValueRange, resolve
-from sciflow.chunking import check_chunks, chunk_shape, override_chunks, parse_chunks
 from sciflow.codecs.sz import Level
 from sciflow.codecs.zarr import SZ
-from sciflow.conventions import protected_variables
 from sciflow.errors import InvalidArgument
-from sciflow.running import Runner, as_blocks, progress_bar
-from sciflow.source import Source
+from sciflow.store.chunking import check_chunks, chunk_shape, override_chunks, parse_chunks
+from sciflow.store.conventions import protected_variables
+from sciflow.store.running import Runner, as_blocks, progress_bar
+from sciflow.store.source import Source
 
 __all__ = ["LOSSLESS", "Plan", "VariablePlan", "as_bound", "make_plan", "sentinels_of"]
 

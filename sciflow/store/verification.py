@@ -20,13 +20,13 @@ import zarr
 
 from sciflow.bounds import Resolved, ValueRange, resolve
 from sciflow.codecs.zarr import SZ
-from sciflow.conventions import CONTAINER, MAX_ERROR, recorded_bound, without_provenance
 from sciflow.metrics import ErrorStats
-from sciflow.plan import VariablePlan, native_dtype, sentinels_of
-from sciflow.results import Report, Row, megabytes_a_second
-from sciflow.running import Runner, progress_bar
-from sciflow.source import Source, open_variables
-from sciflow.write import VariableOutcome, chunk_tasks, gather, store_bytes
+from sciflow.store.conventions import CONTAINER, MAX_ERROR, recorded_bound, without_provenance
+from sciflow.store.plan import VariablePlan, native_dtype, sentinels_of
+from sciflow.store.results import Report, Row, megabytes_a_second
+from sciflow.store.running import Runner, progress_bar
+from sciflow.store.source import Source, open_variables
+from sciflow.store.write import VariableOutcome, chunk_tasks, gather, store_bytes
 
 __all__ = ["check_store", "describe_store", "planned_row", "row"]
 

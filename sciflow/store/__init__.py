@@ -24,15 +24,15 @@ import xarray as xr
 
 from sciflow.codecs.sz import Level
 from sciflow.codecs.zarr import SZ
-from sciflow.conventions import CONTAINER
 from sciflow.errors import InvalidArgument, StoreError
-from sciflow.plan import BoundLike, Plan, Request, make_plan, make_request, resolve_plan
-from sciflow.results import Report, Row
-from sciflow.running import Runner, open_runner, progress_bar
-from sciflow.source import Source, is_consolidated, open_source
-from sciflow.staging import Staging, check_target, mark_written_metadata, open_staging
-from sciflow.verification import check_store, describe_store, planned_row, row
-from sciflow.write import chunk_tasks, finish, gather, store_bytes, with_container, write_metadata
+from sciflow.store.conventions import CONTAINER
+from sciflow.store.plan import BoundLike, Plan, Request, make_plan, make_request, resolve_plan
+from sciflow.store.results import Report, Row
+from sciflow.store.running import Runner, open_runner, progress_bar
+from sciflow.store.source import Source, is_consolidated, open_source
+from sciflow.store.staging import Staging, check_target, mark_written_metadata, open_staging
+from sciflow.store.verification import check_store, describe_store, planned_row, row
+from sciflow.store.write import chunk_tasks, finish, gather, store_bytes, with_container, write_metadata
 
 __all__ = ["Report", "Row", "compress", "decompress", "encoding", "inspect", "open", "verify"]
 
