@@ -147,6 +147,22 @@ static inline void row_contexts(const GridJob<Q>& job, size_t i0, size_t i1, siz
 
 // ---- a grid, forth and back ----------------------------------------------------------------------------------------
 
+// Calls visit(x) where large(x) holds, in order. The positions are gathered first, without a branch for each.
+template <class Large, class Visit>
+static inline void each_large(size_t n, Large&& large, Visit&& visit) {
+    constexpr size_t STRIP = 256;
+    uint32_t found[STRIP];
+    for (size_t from = 0; from < n; from += STRIP) {
+        const size_t to = n - from < STRIP ? n : from + STRIP;
+        size_t count = 0;
+        for (size_t x = from; x < to; ++x) {
+            found[count] = static_cast<uint32_t>(x);
+            count += large(x) ? 1 : 0;
+        }
+        for (size_t k = 0; k < count; ++k) visit(found[k]);
+    }
+}
+
 template <class Q>
 static inline void row_symbols(const Q* __restrict codes, size_t n, uint16_t* __restrict mags,
                                uint8_t* __restrict symbols, BitWriter& bits) {
@@ -160,8 +176,7 @@ static inline void row_symbols(const Q* __restrict codes, size_t n, uint16_t* __
         large |= a > EXACT ? 1 : 0;
     }
     if (!large) return;
-    for (size_t x = 0; x < n; ++x)
-        if (mags[x] > EXACT) symbols[x] = put_large(codes[x], bits);
+    each_large(n, [&](size_t x) { return mags[x] > EXACT; }, [&](size_t x) { symbols[x] = put_large(codes[x], bits); });
 }
 
 template <class Q>
@@ -175,13 +190,14 @@ static inline void row_codes(const uint8_t* __restrict symbols, size_t n, uint16
         large |= s >= LARGE ? 1 : 0;
     }
     if (!large) return;
-    for (size_t x = 0; x < n; ++x) {
-        if (symbols[x] < LARGE) continue;
-        const int64_t v = get_large(symbols[x], bits);
-        const uint64_t a = v < 0 ? uint64_t{0} - static_cast<uint64_t>(v) : static_cast<uint64_t>(v);
-        codes[x] = static_cast<Q>(v);
-        mags[x] = static_cast<uint16_t>(a < MAX_MAGNITUDE ? a : MAX_MAGNITUDE);
-    }
+    each_large(
+        n, [&](size_t x) { return symbols[x] >= LARGE; },
+        [&](size_t x) {
+            const int64_t v = get_large(symbols[x], bits);
+            const uint64_t a = v < 0 ? uint64_t{0} - static_cast<uint64_t>(v) : static_cast<uint64_t>(v);
+            codes[x] = static_cast<Q>(v);
+            mags[x] = static_cast<uint16_t>(a < MAX_MAGNITUDE ? a : MAX_MAGNITUDE);
+        });
 }
 
 template <class Q, class Row>
