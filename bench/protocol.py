@@ -56,6 +56,7 @@ class Codec(Protocol):
 _MODULES = {
     "sciflow": "sciflow_sz",
     "sciflow-fast": "sciflow_sz",
+    "sciflow-quick": "sciflow_sz",
     "sciflow-max": "sciflow_sz",
     "pysz": "sz3_pysz",
     "pysz-lorenzo": "sz3_pysz",

@@ -21,7 +21,7 @@ struct EncodeOptions {
     double bound = 0;           // absolute; 0: exact. Relative to each value where the header says pointwise
     double mse = 0;             // 0: none; else the mean squared error that a block may not exceed
     bool lattice_only = false;  // rewrite-safe
-    int level = 1;              // 0 fast, 1 balanced, 2 max
+    int level = 2;              // 0 fast, 1 quick, 2 balanced, 3 max
     std::span<const uint64_t> preserve;
     bool verify = true;
 };

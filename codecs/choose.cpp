@@ -97,7 +97,7 @@ class Trials {
     Trials(const T* values, const Dims& dims, const EncodeOptions& options, BlockScratch<T>& scratch)
         : options_(options), scratch_(scratch) {
         for (const Crop& c : crops_of(values, dims, 2 * options.bound)) {
-            if (options.level == 0 && !crops_.empty()) break;  // fast: the liveliest alone
+            if (options.level <= 1 && !crops_.empty()) break;  // fast and quick: the liveliest alone
             std::vector<T> v(c.dims.size());
             copy_crop(values, dims, c, v.data());
             crops_.push_back(std::move(v));
@@ -276,8 +276,8 @@ bool lattice_holds(const T* values, size_t n, const LinearMap& map, double bound
 
 // Estimates are least sure where hardly anything is coded, so there a rival is tried from further behind.
 bool worth_trying(const Choice& rival, const Choice& best, int level) {
-    if (level == 0) return false;
-    const double margin = level >= 2 ? 1.3 : best.rate < 0.5 ? 1.25 : 0;
+    if (level <= 1) return false;
+    const double margin = level >= 3 ? 1.3 : best.rate < 0.5 ? 1.25 : 0;
     return rival.mode != best.mode && rival.price < margin * best.price;
 }
 

@@ -17,7 +17,7 @@ enum class Status : int {
 };
 
 inline constexpr uint8_t STREAM_MAJOR = 0;
-inline constexpr uint8_t STREAM_MINOR = 1;
+inline constexpr uint8_t STREAM_MINOR = 2;
 
 inline constexpr int MAX_NDIM = 8;
 inline constexpr size_t MAX_BLOCK_VALUES = size_t{1} << 21;

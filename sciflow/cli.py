@@ -43,6 +43,7 @@ class Level(StrEnum):
     """Bytes against seconds."""
 
     fast = "fast"
+    quick = "quick"
     balanced = "balanced"
     max = "max"
 

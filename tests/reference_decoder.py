@@ -86,8 +86,8 @@ def read_header(reader: Reader) -> tuple[int, Axes, float, list[tuple[Axes, int]
     """Flags, shape, bound; of each block shape and length."""
     require(reader.take(2) == b"\x53\xf7", "a stream begins with its magic")
     major, minor = reader.u8(), reader.u8()
-    if major != 0 or minor > 1:
-        raise Unsupported(f"version {major}.{minor}: this decoder reads 0.1")
+    if major != 0 or minor > 2:
+        raise Unsupported(f"version {major}.{minor}: this decoder reads up to 0.2")
     flags, dims = reader.u8(), reader.u8()
     kind, ndim, a = flags >> 4, dims & 15, dims >> 4
     require(flags < 64 and ndim <= 8 and a <= max(0, ndim - 1), "flags and dims are in their ranges")

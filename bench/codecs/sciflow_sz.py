@@ -10,8 +10,13 @@ import numpy as np
 from bench.protocol import Array, Task
 from sciflow import SZ, Bound
 
-Level = Literal["fast", "balanced", "max"]
-LEVELS: dict[str, Level] = {"sciflow": "balanced", "sciflow-fast": "fast", "sciflow-max": "max"}
+Level = Literal["fast", "quick", "balanced", "max"]
+LEVELS: dict[str, Level] = {
+    "sciflow": "balanced",
+    "sciflow-fast": "fast",
+    "sciflow-quick": "quick",
+    "sciflow-max": "max",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ void round_trip(const Request& r, View bytes) {
     s.options.block.bound = s.header.bound;
     s.options.block.lattice_only = s.header.lattice;
     s.options.block.mse = way == 3 ? s.header.bound * s.header.bound / 5 : 0;
-    s.options.block.level = std::min((r.kind >> 3) & 3, 2);
+    s.options.block.level = (r.kind >> 3) & 3;
     s.options.block.verify = r.kind & 32;
     s.options.block_values = 500u * (r.blocks & 3);
     if (r.blocks & 128) s.preserve = {r.sentinel};

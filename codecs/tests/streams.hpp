@@ -91,7 +91,7 @@ Sample<T> random_sample(Random& random) {
     s.options.block.lattice_only = s.header.lattice;
     s.options.block.mse =
         !pointwise && random.once_in(6) ? bound * bound / static_cast<double>(1 + random.below(20)) : 0;
-    s.options.block.level = static_cast<int>(random.below(3));
+    s.options.block.level = static_cast<int>(random.below(4));
     s.options.block.verify = random.once_in(2);
     s.options.block_values = random.once_in(2) ? 0 : 64 + random.below(3000);
     if (random.once_in(3))

@@ -30,7 +30,7 @@ class SZ(Codec):  # type: ignore[misc] # numcodecs ships no types
     ----------
     bound : Bound or float
         The promise; a number means ``Bound.abs``.
-    level : {"fast", "balanced", "max"}
+    level : {"fast", "quick", "balanced", "max"}
         Bytes against seconds; the bound never changes with it.
     preserve : iterable of number or str
         Sentinels that come back bit for bit.

@@ -46,7 +46,7 @@ __all__ = [
     "native_order",
 ]
 
-Level = Literal["fast", "balanced", "max"]
+Level = Literal["fast", "quick", "balanced", "max"]
 _LEVELS: tuple[Level, ...] = get_args(Level)
 _MAX_THREADS = 1024
 _Out = TypeVar("_Out")
@@ -62,7 +62,7 @@ class SZConfig:
         The promise; a number means ``Bound.abs``. ``rel`` and ``psnr`` refer to the range of the array that
         is encoded: for a codec in a store that is one chunk. `sciflow.compress` resolves them over the whole
         variable first.
-    level : {"fast", "balanced", "max"}
+    level : {"fast", "quick", "balanced", "max"}
         The one dial: bytes against seconds. The bound never changes with it.
     preserve : iterable of number or str
         Sentinels (``_FillValue``, ``missing_value``) that come back bit for bit and count for no range:

@@ -51,7 +51,7 @@ class SZ(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
     ----------
     bound : Bound or float
         The promise; a number means ``Bound.abs``.
-    level : {"fast", "balanced", "max"}
+    level : {"fast", "quick", "balanced", "max"}
         Bytes against seconds; the bound never changes with it.
     preserve : iterable of number or str
         Sentinels that come back bit for bit.

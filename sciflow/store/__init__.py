@@ -86,7 +86,7 @@ def compress(
         whole variable. Without it only the variables in `per_variable` are compressed.
     per_variable : mapping of str to Bound or str or None, optional
         Bounds by name; None or ``"lossless"`` keeps every bit.
-    level : {"fast", "balanced", "max"}
+    level : {"fast", "quick", "balanced", "max"}
         Bytes against seconds. The bound never changes with it.
     chunks : mapping of str to int, or str, optional
         Chunk sizes by dimension (``{"lat": 64}`` or ``"lat=64,lon=64"``, -1 for all of it). By default whole
