@@ -1,5 +1,6 @@
 // A block's bytes to its values. Everything read here may be hostile.
 #include "block.hpp"
+#include "entropy/low_bits.hpp"
 #include "exact.hpp"
 #include "values.hpp"
 
@@ -49,10 +50,10 @@ class Decoder {
     Status predicted(Mode mode) {
         uint8_t flags = 0;
         if (!in_.u8(flags)) return Status::truncated;
-        if (flags & ~(HAS_EXACT | HAS_SIGNS | WIDE | MAGNITUDES | PLAIN_STEP)) return Status::corrupt;
+        if (flags & ~(HAS_EXACT | HAS_SIGNS | WIDE | MAGNITUDES | PLAIN_STEP | LOW_BITS)) return Status::corrupt;
         if (mode != Mode::lorenzo && (flags & (HAS_SIGNS | WIDE | MAGNITUDES))) return Status::corrupt;
         if (Status s = read_exact_set(flags); s != Status::ok) return s;
-        Status s = mode == Mode::multilevel ? multilevel()
+        Status s = mode == Mode::multilevel ? multilevel(flags)
                    : mode == Mode::lattice  ? lattice(flags)
                                             : lorenzo_block(flags);
         if (s != Status::ok) return s;
@@ -71,15 +72,21 @@ class Decoder {
         return read_exact(in_, count, s_.entropy, exact_);
     }
 
-    Status read_codes(const MultilevelPlan& plan) {
-        grow(s_.codes);
-        return decode_grids<int32_t>(in_, multilevel_grids(dims_, plan.mask), s_.codes.data(), s_.entropy);
+    template <class Q>
+    Status read_codes(uint8_t flags, const std::vector<GridSpec>& grids, std::vector<Q>& codes) {
+        grow(codes);
+        LowBits low;
+        if (flags & LOW_BITS)
+            if (Status s = read_low_bits<Q>(in_, n_, low); s != Status::ok) return s;
+        if (Status s = decode_grids<Q>(in_, grids, codes.data(), s_.entropy); s != Status::ok) return s;
+        join_low_bits(low, n_, codes.data());
+        return Status::ok;
     }
 
-    Status multilevel() {
+    Status multilevel(uint8_t flags) {
         MultilevelPlan plan;
         if (Status s = read_plan(in_, dims_, plan); s != Status::ok) return s;
-        if (Status s = read_codes(plan); s != Status::ok) return s;
+        if (Status s = read_codes(flags, multilevel_grids(dims_, plan.mask), s_.codes); s != Status::ok) return s;
         multilevel_decode(s_.codes.data(), dims_, plan, out_, s_.multilevel);
         return Status::ok;
     }
@@ -99,7 +106,7 @@ class Decoder {
         if (!in_.zigzag(base)) return Status::truncated;
         if (base < -MAX_BASE || base > MAX_BASE) return Status::corrupt;
         if (Status s = read_plan(in_, dims_, plan); s != Status::ok) return s;
-        if (Status s = read_codes(plan); s != Status::ok) return s;
+        if (Status s = read_codes(flags, multilevel_grids(dims_, plan.mask), s_.codes); s != Status::ok) return s;
         multilevel_decode(s_.codes.data(), dims_, plan, out_, s_.multilevel);
         for (size_t i = 0; i < n_; ++i) {
             const double q = static_cast<double>(out_[i]) + static_cast<double>(base);
@@ -109,11 +116,10 @@ class Decoder {
     }
 
     template <class Q>
-    Status differences(std::vector<Q>& q, unsigned mask) {
-        grow(q);
+    Status differences(uint8_t flags, std::vector<Q>& q, unsigned mask) {
         GridSpec grid;
         grid.dims = dims_;
-        if (Status s = decode_grids<Q>(in_, {grid}, q.data(), s_.entropy); s != Status::ok) return s;
+        if (Status s = read_codes(flags, {grid}, q); s != Status::ok) return s;
         lorenzo<Q>(kernels()).inverse(q.data(), dims_, mask);
         return Status::ok;
     }
@@ -142,7 +148,7 @@ class Decoder {
         if (!in_.zigzag(base) || !in_.u8(mask)) return Status::truncated;
         if (!(flags & MAGNITUDES) && (base < -MAX_BASE || base > MAX_BASE)) return Status::corrupt;
         if (mask > 15) return Status::corrupt;
-        const Status s = (flags & WIDE) ? differences(s_.wide, mask) : differences(s_.codes, mask);
+        const Status s = (flags & WIDE) ? differences(flags, s_.wide, mask) : differences(flags, s_.codes, mask);
         if (s != Status::ok) return s;
         const auto integer = [&](size_t i) { return plus((flags & WIDE) ? s_.wide[i] : int64_t{s_.codes[i]}, base); };
         if (flags & MAGNITUDES) {

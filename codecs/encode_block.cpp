@@ -5,6 +5,7 @@
 #include "block.hpp"
 #include "check.hpp"
 #include "choose.hpp"
+#include "entropy/low_bits.hpp"
 #include "exact.hpp"
 #include "values.hpp"
 
@@ -215,7 +216,7 @@ class Encoder {
         exact_count_ += s_.failed.size();
         head(Mode::multilevel, 0);
         write_plan(dims_, plan, out_);
-        encode_grids<int32_t>(multilevel_grids(dims_, plan.mask), s_.codes.data(), s_.entropy, out_);
+        write_codes(multilevel_grids(dims_, plan.mask), s_.codes);
     }
 
     // Integers of every value into s_.wide; where one misses the bound, the value is exact. Holes repeat the last.
@@ -314,7 +315,7 @@ class Encoder {
         write_map(c.map);
         writer_.zigzag(static_cast<int64_t>(job.base));
         write_plan(dims_, plan, out_);
-        encode_grids<int32_t>(multilevel_grids(dims_, plan.mask), s_.codes.data(), s_.entropy, out_);
+        write_codes(multilevel_grids(dims_, plan.mask), s_.codes);
     }
 
     void lorenzo_of(const LinearMap& map, unsigned mask) {
@@ -344,7 +345,7 @@ class Encoder {
         GridSpec grid;
         grid.dims = dims_;
         lorenzo<Q>(kernels()).forward(codes.data(), dims_, mask);
-        encode_grids<Q>({grid}, codes.data(), s_.entropy, out_);
+        write_codes({grid}, codes);
     }
 
     // The integers in s_.wide, from the first of them on, in 64 or in 32 bits.
@@ -409,6 +410,7 @@ class Encoder {
 
     void head(Mode mode, uint8_t flags) {
         writer_.u8(static_cast<uint8_t>(mode));
+        flags_at_ = out_.size();
         writer_.u8(static_cast<uint8_t>(flags | (exact_count_ ? HAS_EXACT : 0)));
         if (exact_count_ == 0) return;
         write_mask(s_.exact.data(), exact_count_, dims_, s_.entropy, out_);
@@ -416,6 +418,15 @@ class Encoder {
         bits.reserve(exact_count_);
         each_marked(s_.exact.data(), n_, [&](size_t i) { bits.push_back(std::bit_cast<BitsOf<T>>(in_[i])); });
         write_exact(bits, s_.entropy, out_);
+    }
+
+    template <class Q>
+    void write_codes(const std::vector<GridSpec>& grids, std::vector<Q>& codes) {
+        if (const unsigned low = count_low_bits(codes.data(), n_); low > 0) {
+            out_[flags_at_] |= LOW_BITS;
+            write_low_bits(codes.data(), n_, low, out_);
+        }
+        encode_grids<Q>(grids, codes.data(), s_.entropy, out_);
     }
 
     T first_regular() const {
@@ -432,6 +443,7 @@ class Encoder {
     BlockScratch<T>& s_;
     Bytes& out_;
     Writer writer_;
+    size_t flags_at_ = 0;  // in out_
     size_t exact_count_ = 0;
     std::vector<T> avoid_;
     double relative_bound_ = 0;  // of magnitudes; 0: every bit

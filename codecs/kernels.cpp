@@ -3,7 +3,7 @@
 
 #include <type_traits>
 
-#if defined(__AVX2__)
+#if defined(__SSSE3__)
 #include <immintrin.h>
 #endif
 
@@ -13,12 +13,14 @@
 namespace sciflow::SCIFLOW_ISA {
 
 namespace {
+#include "strips.hpp"
 #include "predict/interpolate.hpp"
 #include "predict/lorenzo.hpp"
 #include "predict/quantize.hpp"
 #include "scan.hpp"
 #include "entropy/rans.hpp"
 #include "entropy/contexts.hpp"
+#include "entropy/planes.hpp"
 }  // namespace
 
 extern const Kernels table;
@@ -32,8 +34,8 @@ const Kernels table = {
     {mark_exact<double>, mark_pattern<double>, clearly_within<double>, pattern_kept<double>},
     {lorenzo_forward<int32_t>, lorenzo_inverse<int32_t>},
     {lorenzo_forward<int64_t>, lorenzo_inverse<int64_t>},
-    {model_grid<int32_t>, decode_grid<int32_t>},
-    {model_grid<int64_t>, decode_grid<int64_t>},
+    {model_grid<int32_t>, decode_grid<int32_t>, take_low<int32_t>, give_low<int32_t>},
+    {model_grid<int64_t>, decode_grid<int64_t>, take_low<int64_t>, give_low<int64_t>},
     rans_encode_row,
     rans_decode_row,
 };

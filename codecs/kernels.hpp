@@ -135,6 +135,8 @@ template <class Q>
 struct Entropy {
     void (*model_grid)(GridJob<Q>& job, BitWriter& bits);
     void (*decode_grid)(GridJob<Q>& job, RansDecoder& rans, const uint8_t* table_of, BitReader& bits);
+    void (*take_low)(Q* codes, size_t n, unsigned low, uint8_t* planes);
+    void (*give_low)(Q* codes, size_t n, unsigned low, const uint8_t* planes);
 };
 
 struct Kernels {

@@ -15,6 +15,7 @@ enum Flag : uint8_t {
     WIDE = 4,         // 64-bit integers
     MAGNITUDES = 8,   // the integers are magnitudes, not multiples of a step
     PLAIN_STEP = 16,  // origin 0, step twice the bound
+    LOW_BITS = 128,   // the lowest bits of the codes lie apart
 };
 
 // No base of multiples of a step lies further out: sums with a code stay exact in double.

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.reference_low_bits import read_low_bits
+
 Values: TypeAlias = NDArray[Any]
 DType: TypeAlias = np.dtype[Any]  # T
 Axes: TypeAlias = tuple[int, ...]
@@ -136,7 +138,7 @@ def decode_block(reader: Reader, shape: Axes, dtype: DType, bound: float) -> Val
         values = reader.array(dtype.str, 1 if mode else N).repeat(N if mode else 1)
     else:
         flags = reader.u8()
-        require(flags < 32 and (mode == 4 or flags & 0b1110 == 0), "flags belong to their mode")
+        require(flags & 96 == 0 and (mode == 4 or flags & 0b1110 == 0), "flags belong to their mode")
         exact = read_exact_set(reader, axes, pattern) if flags & 1 else None
         values = decode_coded(reader, mode, flags, axes, dtype, bound)
     require(reader.left == 0, "no bytes are left over behind a body")
@@ -147,7 +149,7 @@ def decode_block(reader: Reader, shape: Axes, dtype: DType, bound: float) -> Val
 
 def decode_coded(reader: Reader, mode: int, flags: int, axes: Axes, dtype: DType, bound: float) -> Values:
     if mode == 2:
-        return decode_multilevel(reader, axes, dtype, lattice=False)
+        return decode_multilevel(reader, axes, dtype, flags, lattice=False)
     signs = read_mask(reader, axes) if flags & 2 else np.zeros(math.prod(axes), np.bool_)
     stride = reader.varint() if flags & 8 else 0
     origin, step = (0.0, 2 * bound) if flags & 24 else (reader.f64(), reader.f64())
@@ -155,11 +157,11 @@ def decode_coded(reader: Reader, mode: int, flags: int, axes: Axes, dtype: DType
     base = (zigzag := reader.varint()) >> 1 ^ -(zigzag & 1)
     require(flags & 8 > 0 or abs(base) <= 2**52, "a base is at most 2^52")
     if mode == 3:
-        integers = decode_multilevel(reader, axes, dtype, lattice=True)
+        integers = decode_multilevel(reader, axes, dtype, flags, lattice=True)
         return np.asarray((origin + (integers.astype("<f8") + float(base)) * step).astype(dtype))
     word, differenced = "<i8" if flags & 4 else "<i4", reader.u8()
     require(differenced <= 15, "there are four axes")
-    (sums,) = decode_grids(reader, [(axes, False)], word)
+    (sums,) = decode_codes(reader, [(axes, False)], flags, word)
     for axis in odd_axes(differenced):
         sums = sums.cumsum(axis, dtype=word)
     q = sums.ravel().astype("<i8").view("<u8") + np.uint64(base % (1 << 64))
@@ -261,6 +263,19 @@ def as_coded(axes: Axes) -> Axes:
     return (1, 1, -(-size // 64), 64) if size >= 2048 and (rows < 16 or axes[3] < 16) else axes
 
 
+def decode_codes(
+    reader: Reader, grids: Sequence[tuple[Axes, bool]], flags: int, word: str = "<i4"
+) -> list[Values]:
+    """The codes of a block's grids, with their lowest bits where these lie apart."""
+    if not flags & 128:
+        return decode_grids(reader, grids, word)
+    sizes = [math.prod(axes) for axes, _ in grids]
+    low = read_low_bits(reader, sum(sizes), word)
+    require(low is not None, "low bits are fewer than a word's by 8 at least")
+    coded = decode_grids(reader, grids, word)
+    return [low.join(grid, sum(sizes[:k])).astype(word) for k, grid in enumerate(coded)] if low else []
+
+
 def decode_grids(reader: Reader, grids: Sequence[tuple[Axes, bool]], word: str = "<i4") -> list[Values]:
     """The codes of each grid, given its axes and whether the grid before it is its reference."""
     opens = [reader.bits(1) for _ in range(29)]
@@ -346,7 +361,7 @@ def read_levels(reader: Reader, block: Values, head: int, step: float) -> list[L
     return [*levels, Level(block, 0, step, {})]
 
 
-def decode_multilevel(reader: Reader, axes: Axes, dtype: DType, *, lattice: bool) -> Values:
+def decode_multilevel(reader: Reader, axes: Axes, dtype: DType, flags: int, *, lattice: bool) -> Values:
     """The values of a block, or its integers on the lattice, shape (N,)."""
     block, T, head = np.zeros(axes, dtype), dtype.type, reader.u8()
     step, start = (1.0, 0.0) if lattice else (reader.f64(), reader.f64())
@@ -355,7 +370,7 @@ def decode_multilevel(reader: Reader, axes: Axes, dtype: DType, *, lattice: bool
     grids: list[tuple[Axes, bool]] = [((1, 1, 1, coarsest.grid.size), False)]
     for level in levels[::-1]:
         grids += [(level.part(odd).shape, place > 0) for place, odd in enumerate(level.classes())]
-    codes = (grid.astype(dtype) for grid in decode_grids(reader, grids))
+    codes = (grid.astype(dtype) for grid in decode_codes(reader, grids, flags))
     coarsest.grid.flat[:] = np.add.accumulate(np.append(T(start), next(codes) * T(step)))[1:]
     for level in levels[::-1]:
         for odd in level.classes():

@@ -118,14 +118,23 @@ static inline uint8_t half_octave(unsigned m) {
     return static_cast<uint8_t>((__builtin_bit_cast(uint32_t, f) >> 22) - 254);
 }
 
-static inline void grid_contexts(const Neighbours& nb, size_t n, uint8_t* __restrict out) {
-    const uint16_t* __restrict north = nb.north;
-    const uint16_t* __restrict plane = nb.plane;
-    const uint16_t* __restrict ref = nb.reference;
-    for (size_t x = 0; x < n; ++x) {
-        const unsigned m = 2u * north[x] + *(north + x - 1) + north[x + 1] + 2u * plane[x] + 2u * ref[x];
-        out[x] = half_octave(m);
-    }
+static inline void half_octaves(V16<uint16_t> m, uint8_t* out) {
+    const V16<float> f = convert16<float>(convert16<int32_t>(m + 1));
+    store16(out, convert16<uint8_t>(convert16<uint16_t>(__builtin_bit_cast(V16<uint32_t>, f) >> 22)) - 254);
+}
+
+static inline void grid_contexts(const Neighbours& nb, size_t n, uint8_t* out) {
+    const uint16_t *north = nb.north, *plane = nb.plane, *ref = nb.reference;
+    in_strips(
+        n,
+        [=](size_t x) {
+            const V16<uint16_t> near = load16(north + x) + load16(plane + x) + load16(ref + x);
+            half_octaves(2 * near + load16(north + x - 1) + load16(north + x + 1), out + x);
+        },
+        [=](size_t x) {
+            const unsigned near = unsigned{north[x]} + plane[x] + ref[x];
+            out[x] = half_octave(2 * near + *(north + x - 1) + north[x + 1]);
+        });
 }
 
 // A folded series: the three steps before, in each lane.
@@ -167,29 +176,50 @@ template <class Q>
 static inline void row_symbols(const Q* __restrict codes, size_t n, uint16_t* __restrict mags,
                                uint8_t* __restrict symbols, BitWriter& bits) {
     using U = Word<Q>;
-    int large = 0;
-    for (size_t x = 0; x < n; ++x) {
-        const Q v = codes[x];
-        const U a = v < 0 ? U(0) - static_cast<U>(v) : static_cast<U>(v);
-        mags[x] = static_cast<uint16_t>(a < MAX_MAGNITUDE ? a : MAX_MAGNITUDE);
-        symbols[x] = static_cast<uint8_t>(2 * a - (v < 0 ? 1 : 0));
-        large |= a > EXACT ? 1 : 0;
-    }
-    if (!large) return;
+    U any = 0;
+    V16<U> large{};
+    in_strips(
+        n,
+        [&](size_t x) {
+            const V16<Q> v = load16(codes + x), sign = v >> (8 * sizeof(Q) - 1);
+            const V16<U> a = reinterpret_cast<V16<U>>((v ^ sign) - sign);
+            store16(mags + x, convert16<uint16_t>(a < MAX_MAGNITUDE ? a : V16<U>{} + MAX_MAGNITUDE));
+            store16(symbols + x, convert16<uint8_t>(convert16<uint16_t>(2 * a + reinterpret_cast<V16<U>>(sign))));
+            large |= a;
+        },
+        [&](size_t x) {
+            const Q v = codes[x];
+            const U a = v < 0 ? U(0) - static_cast<U>(v) : static_cast<U>(v);
+            mags[x] = static_cast<uint16_t>(a < MAX_MAGNITUDE ? a : MAX_MAGNITUDE);
+            symbols[x] = static_cast<uint8_t>(2 * a - (v < 0 ? 1 : 0));
+            any |= a;
+        });
+    if ((any | any16<U>(large)) <= EXACT) return;
     each_large(n, [&](size_t x) { return mags[x] > EXACT; }, [&](size_t x) { symbols[x] = put_large(codes[x], bits); });
 }
 
 template <class Q>
 static inline void row_codes(const uint8_t* __restrict symbols, size_t n, uint16_t* __restrict mags,
                              Q* __restrict codes, BitReader& bits) {
-    int large = 0;
-    for (size_t x = 0; x < n; ++x) {
-        const int s = symbols[x];
-        codes[x] = static_cast<Q>((s >> 1) ^ -(s & 1));
-        mags[x] = static_cast<uint16_t>((s + 1) >> 1);
-        large |= s >= LARGE ? 1 : 0;
-    }
-    if (!large) return;
+    int any = 0;
+    V16<uint8_t> large{};
+    in_strips(
+        n,
+        [&](size_t x) {
+            const V16<uint8_t> s = load16(symbols + x);
+            const V16<uint16_t> wide = convert16<uint16_t>(s);
+            const V16<int16_t> code = reinterpret_cast<V16<int16_t>>((wide >> 1) ^ -(wide & 1));
+            store16(codes + x, convert16<Q>(code));
+            store16(mags + x, (wide + 1) >> 1);
+            large |= reinterpret_cast<V16<uint8_t>>(s >= static_cast<uint8_t>(LARGE));
+        },
+        [&](size_t x) {
+            const int s = symbols[x];
+            codes[x] = static_cast<Q>((s >> 1) ^ -(s & 1));
+            mags[x] = static_cast<uint16_t>((s + 1) >> 1);
+            any |= s >= LARGE ? 1 : 0;
+        });
+    if (!(any | static_cast<int>(any16<uint8_t>(large)))) return;
     each_large(
         n, [&](size_t x) { return symbols[x] >= LARGE; },
         [&](size_t x) {
@@ -213,6 +243,23 @@ static inline void each_grid_row(const GridJob<Q>& job, Row&& row) {
             }
 }
 
+// Eight alike are counted at once: where little happens most are.
+static inline void count_symbols(const uint8_t* contexts, const uint8_t* symbols, size_t n,
+                                 uint32_t (*histogram)[2][256]) {
+    size_t x = 0;
+    for (; x + 8 <= n; x += 8) {
+        uint64_t c, s;
+        __builtin_memcpy(&c, contexts + x, 8);
+        __builtin_memcpy(&s, symbols + x, 8);
+        if (s == 0 && c == (c & 0xff) * 0x0101010101010101u) {
+            histogram[c & 0xff][0][0] += 8;
+            continue;
+        }
+        for (int k = 0; k < 8; ++k, c >>= 8, s >>= 8) ++histogram[c & 0xff][k & 1][s & 0xff];
+    }
+    for (; x < n; ++x) ++histogram[contexts[x]][0][symbols[x]];
+}
+
 template <class Q>
 static void model_grid(GridJob<Q>& job, BitWriter& bits) {
     const size_t n = job.dims.n[X];
@@ -221,12 +268,7 @@ static void model_grid(GridJob<Q>& job, BitWriter& bits) {
         uint8_t* symbols = job.symbols + at;
         row_contexts(job, i0, i1, i2, contexts);
         row_symbols(job.codes + at, n, mags, symbols, bits);
-        size_t x = 0;
-        for (; x + 2 <= n; x += 2) {
-            ++job.histogram[contexts[x]][0][symbols[x]];
-            ++job.histogram[contexts[x + 1]][1][symbols[x + 1]];
-        }
-        if (x < n) ++job.histogram[contexts[x]][0][symbols[x]];
+        count_symbols(contexts, symbols, n, job.histogram);
     });
 }
 
@@ -235,7 +277,7 @@ static void decode_grid(GridJob<Q>& job, RansDecoder& rans, const uint8_t* table
     const size_t n = job.dims.n[X];
     each_grid_row(job, [&](size_t i0, size_t i1, size_t i2, size_t at, uint16_t* mags) {
         row_contexts(job, i0, i1, i2, job.contexts);
-        for (size_t x = 0; x < n; ++x) job.contexts[x] = table_of[job.contexts[x]];
+        to_tables(job.contexts, n, table_of);
         rans_decode_row(rans, job.contexts, job.symbols, n);
         row_codes(job.symbols, n, mags, job.codes + at, bits);
     });

@@ -2,6 +2,28 @@
 // The vector paths decode exactly what the scalar one does; they run only while a whole group's words remain.
 // Compiled once for each instruction set: included by kernels.cpp alone, inside its namespace.
 
+// The tables of sixteen fine contexts: two shuffles over the 32 entries of `table_of`.
+#if defined(__SSSE3__)
+static inline __m128i tables_of_16(__m128i contexts, const uint8_t* table_of) {
+    const __m128i low = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table_of));
+    const __m128i high = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table_of + 16));
+    return _mm_or_si128(_mm_shuffle_epi8(low, _mm_add_epi8(contexts, _mm_set1_epi8(0x70))),
+                        _mm_shuffle_epi8(high, _mm_sub_epi8(contexts, _mm_set1_epi8(16))));
+}
+#endif
+
+// In place; a row may be read and written up to fifteen bytes past its end.
+static inline void to_tables(uint8_t* contexts, size_t n, const uint8_t* table_of) {
+#if defined(__SSSE3__)
+    for (size_t x = 0; x < n; x += 16) {
+        __m128i* at = reinterpret_cast<__m128i*>(contexts + x);
+        _mm_storeu_si128(at, tables_of_16(_mm_loadu_si128(at), table_of));
+    }
+#else
+    for (size_t x = 0; x < n; ++x) contexts[x] = table_of[contexts[x]];
+#endif
+}
+
 static inline uint8_t* encode_one(uint32_t& state, uint32_t reciprocal, uint32_t range, uint8_t* words) {
     const uint32_t freq = (range >> 12) & 0x1fff, start = range & 0xfff;
     uint32_t v = state;
@@ -86,9 +108,9 @@ static void rans_decode_row(RansDecoder& r, const uint8_t* tables, uint8_t* symb
 // Rows may be read up to a group past their end: the arrays are longer, and what lies there is a valid context.
 static inline __m512i encode_group(__m512i x, const uint8_t* symbols, const uint8_t* contexts, const uint8_t* table_of,
                                    const EncodeTables& tables, __mmask16 live, uint8_t*& words) {
-    alignas(64) uint32_t k[16];
-    for (int i = 0; i < 16; ++i) k[i] = table_of[contexts[i]] * 256u + symbols[i];
-    const __m512i at = _mm512_maskz_load_epi32(live, k);
+    const __m128i table = tables_of_16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(contexts)), table_of);
+    const __m512i symbol = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(symbols)));
+    const __m512i at = _mm512_or_si512(_mm512_slli_epi32(_mm512_cvtepu8_epi32(table), 8), symbol);
     const __m512i range = _mm512_i32gather_epi32(at, tables.range, 4);
     const __m512i rcp = _mm512_i32gather_epi32(at, tables.reciprocal, 4);
     const __m512i freq = _mm512_and_si512(_mm512_srli_epi32(range, 12), _mm512_set1_epi32(0x1fff));
@@ -178,6 +200,69 @@ static void rans_decode_row(RansDecoder& r, const uint8_t* tables, uint8_t* symb
     decode_scalar(r, tables, symbols, i, n);
 }
 
+// For each mask of eight lanes: those it names, in order, at the end.
+struct Gathered {
+    alignas(32) int32_t of[256][8];
+    constexpr Gathered() : of() {
+        for (int m = 0; m < 256; ++m)
+            for (int lane = 7, next = 7; lane >= 0; --lane)
+                if ((m >> lane) & 1) of[m][next--] = lane;
+    }
+};
+static constexpr Gathered gathered;
+
+// x * reciprocal >> shift in eight lanes of 32 bits.
+static inline __m256i quotient(__m256i x, __m256i reciprocal, __m256i shift) {
+    const __m256i even =
+        _mm256_srlv_epi64(_mm256_mul_epu32(x, reciprocal), _mm256_and_si256(shift, _mm256_set1_epi64x(0xff)));
+    const __m256i odd = _mm256_srlv_epi64(_mm256_mul_epu32(_mm256_srli_epi64(x, 32), _mm256_srli_epi64(reciprocal, 32)),
+                                          _mm256_srli_epi64(shift, 32));
+    return _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa);
+}
+
+// Eight lanes backwards. Sixteen bytes below `words` are written, of which those that count are the last.
+static inline __m256i encode_group(__m256i x, const uint8_t* symbols, __m128i table, const EncodeTables& tables,
+                                   uint8_t*& words) {
+    const __m256i symbol = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(symbols)));
+    const __m256i at = _mm256_or_si256(_mm256_slli_epi32(_mm256_cvtepu8_epi32(table), 8), symbol);
+    const __m256i range = _mm256_i32gather_epi32(reinterpret_cast<const int*>(tables.range), at, 4);
+    const __m256i rcp = _mm256_i32gather_epi32(reinterpret_cast<const int*>(tables.reciprocal), at, 4);
+    const __m256i freq = _mm256_and_si256(_mm256_srli_epi32(range, 12), _mm256_set1_epi32(0x1fff));
+    const __m256i start = _mm256_and_si256(range, _mm256_set1_epi32(0xfff));
+    const __m256i shift = _mm256_add_epi32(_mm256_srli_epi32(range, 25), _mm256_set1_epi32(31));
+    const __m256i most = _mm256_sub_epi32(_mm256_slli_epi32(freq, 31 - PROB_BITS), _mm256_set1_epi32(1));
+    const __m256i full = _mm256_cmpgt_epi32(x, most);
+    const int mask = _mm256_movemask_ps(_mm256_castsi256_ps(full));
+    const __m256i taken =
+        _mm256_permutevar8x32_epi32(x, _mm256_load_si256(reinterpret_cast<const __m256i*>(gathered.of[mask])));
+    const __m256i low = _mm256_and_si256(taken, _mm256_set1_epi32(0xffff));
+    const __m128i w = _mm_packus_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(words - 16), w);
+    words -= 2 * static_cast<size_t>(__builtin_popcount(static_cast<unsigned>(mask)));
+    const __m256i v = _mm256_blendv_epi8(x, _mm256_srli_epi32(x, 16), full);
+    const __m256i rest = _mm256_sub_epi32(_mm256_set1_epi32(1 << PROB_BITS), freq);
+    return _mm256_add_epi32(_mm256_add_epi32(v, start), _mm256_mullo_epi32(quotient(v, rcp, shift), rest));
+}
+
+static uint8_t* rans_encode_row(const uint8_t* symbols, const uint8_t* contexts, const uint8_t* table_of, size_t n,
+                                const EncodeTables& tables, uint32_t* state, uint32_t lanes, uint8_t* words) {
+    size_t i = lanes == LANES ? n / LANES * LANES : 0;
+    words = encode_scalar(symbols, contexts, table_of, i, n, tables, state, lanes, words);
+    if (i == 0) return words;
+    __m256i s[4];
+    for (int k = 0; k < 4; ++k) s[k] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(state + 8 * k));
+    for (; i > 0; i -= LANES)
+        for (int k = 3; k >= 0; k -= 2) {
+            const uint8_t* c = contexts + i - LANES + 8 * (k - 1);
+            const uint8_t* y = symbols + i - LANES + 8 * (k - 1);
+            const __m128i table = tables_of_16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(c)), table_of);
+            s[k] = encode_group(s[k], y + 8, _mm_srli_si128(table, 8), tables, words);
+            s[k - 1] = encode_group(s[k - 1], y, table, tables, words);
+        }
+    for (int k = 0; k < 4; ++k) _mm256_storeu_si256(reinterpret_cast<__m256i*>(state + 8 * k), s[k]);
+    return words;
+}
+
 #else
 
 static void rans_decode_row(RansDecoder& r, const uint8_t* tables, uint8_t* symbols, size_t n) {
@@ -186,7 +271,7 @@ static void rans_decode_row(RansDecoder& r, const uint8_t* tables, uint8_t* symb
 
 #endif
 
-#if !defined(__AVX512BW__)
+#if !defined(__AVX2__)
 
 static uint8_t* rans_encode_row(const uint8_t* symbols, const uint8_t* contexts, const uint8_t* table_of, size_t n,
                                 const EncodeTables& tables, uint32_t* state, uint32_t lanes, uint8_t* words) {

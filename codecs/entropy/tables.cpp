@@ -140,8 +140,8 @@ Status read_table(std::array<uint16_t, 256>& f, BitsIn& in) {
 
 }  // namespace
 
-std::array<uint8_t, FINE_CONTEXTS> TableMap::table_of() const {
-    std::array<uint8_t, FINE_CONTEXTS> t{};
+std::array<uint8_t, 32> TableMap::table_of() const {
+    std::array<uint8_t, 32> t{};
     uint8_t now = 0;
     for (int i = 1; i < FINE_CONTEXTS; ++i) {
         if ((starts >> i) & 1) ++now;

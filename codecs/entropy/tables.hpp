@@ -15,7 +15,7 @@ struct TableMap {
     uint32_t starts = 1;
 
     int tables() const { return __builtin_popcount(starts); }
-    std::array<uint8_t, FINE_CONTEXTS> table_of() const;
+    std::array<uint8_t, 32> table_of() const;  // of each fine context; as long as kernels want it
 };
 
 // Merges neighbouring contexts greedily while the bits saved on tables exceed the bits lost on symbols.

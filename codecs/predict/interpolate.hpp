@@ -60,10 +60,17 @@ static void split(const T* full, const Layout& from, const Dims& dims, unsigned 
                 }
                 const unsigned oc = r.cls | (1u << X);
                 T* __restrict o = classes[oc] + layouts.of[oc].row(r.index[0], r.index[1], r.index[2]) + HALO;
-                for (size_t x = 0; x < odd; ++x) {
-                    e[x] = in[2 * x];
-                    o[x] = in[2 * x + 1];
-                }
+                in_strips(
+                    odd,
+                    [=](size_t x) {
+                        const V16<T> a = load16(in + 2 * x), b = load16(in + 2 * x + 16);
+                        store16(e + x, evens<T>(a, b));
+                        store16(o + x, odds<T>(a, b));
+                    },
+                    [=](size_t x) {
+                        e[x] = in[2 * x];
+                        o[x] = in[2 * x + 1];
+                    });
                 if (even > odd) e[odd] = in[2 * odd];
             }
 }
@@ -85,10 +92,17 @@ static void merge(T* full, const Layout& to, const Dims& dims, unsigned active, 
                 } else {
                     const unsigned oc = r.cls | (1u << X);
                     const T* __restrict o = classes[oc] + layouts.of[oc].row(r.index[0], r.index[1], r.index[2]) + HALO;
-                    for (size_t x = 0; x < odd; ++x) {
-                        out[2 * x] = e[x];
-                        out[2 * x + 1] = o[x];
-                    }
+                    in_strips(
+                        odd,
+                        [=](size_t x) {
+                            const V16<T> a = load16(e + x), b = load16(o + x);
+                            store16(out + 2 * x, interleaved_low<T>(a, b));
+                            store16(out + 2 * x + 16, interleaved_high<T>(a, b));
+                        },
+                        [=](size_t x) {
+                            out[2 * x] = e[x];
+                            out[2 * x + 1] = o[x];
+                        });
                     if (even > odd) out[2 * odd] = e[odd];
                 }
                 if (halo) extrapolate(out, dims.n[X]);
@@ -184,6 +198,13 @@ static inline T predicted(const T* const (&row)[N], const T (&weight)[N], size_t
 }
 
 template <int N, class T>
+static inline V16<T> predicted16(const T* const (&row)[N], const T (&weight)[N], size_t x) {
+    V16<T> p{};
+    for (int k = 0; k < N; ++k) p = p + weight[k] * load16(row[k] + x);
+    return p;
+}
+
+template <int N, class T>
 static inline void take(const Taps<T>& taps, const T* (&row)[N], T (&weight)[N]) {
     for (int k = 0; k < N; ++k) {
         row[k] = taps.row[k];
@@ -191,80 +212,69 @@ static inline void take(const Taps<T>& taps, const T* (&row)[N], T (&weight)[N])
     }
 }
 
-static inline float round_even(float v) { return __builtin_rintf(v); }
-static inline double round_even(double v) { return __builtin_rint(v); }
-static inline float magnitude(float v) { return __builtin_fabsf(v); }
-static inline double magnitude(double v) { return __builtin_fabs(v); }
-
 // A code is trusted below this magnitude; beyond it the value is stored exactly and the prediction stands.
 static constexpr float CODE_LIMIT = 1073741824.0f;
 
-template <int N, class T>
-static size_t quantize_row(const Taps<T>& taps, const ClassJob<T>& job, const T* __restrict in, T* __restrict rec,
-                           int32_t* __restrict codes) {
+template <class T>
+struct QuantizedRow {
+    const T* in;
+    T* rec;
+    int32_t* codes;
+};
+
+// Codes and reconstructions of a row; whether some value came close to the limit. A hole (NaN) has code 0.
+template <int N, bool LATTICE, class T>
+static bool quantize_row(const Taps<T>& taps, const ClassJob<T>& job, const QuantizedRow<T>& q) {
     const T* row[N];
     T weight[N];
     take<N>(taps, row, weight);
-    const T step = job.step, inverse = job.inverse, limit = job.limit;
-    const size_t n = job.dims.n[X];
-    int bad = 0;
-#pragma GCC ivdep
-    for (size_t x = 0; x < n; ++x) {
-        const T p = predicted<N>(row, weight, x);
-        T t = round_even((in[x] - p) * inverse);
-        t = magnitude(t) < T(CODE_LIMIT) ? t : T(0);  // also where the value is a hole (NaN)
-        const T r = p + t * step;
-        codes[x] = static_cast<int32_t>(t);
-        rec[x] = r;
-        bad |= magnitude(in[x] - r) >= limit ? 1 : 0;
-    }
-    return static_cast<size_t>(bad);
+    const T step = job.step, inverse = job.inverse;
+    const T limit = LATTICE ? T(0.5) : job.limit;  // of integers: a wild extrapolation left the range of exact ones
+    V16<Mask<T>> close{};
+    bool bad = false;
+    in_strips(
+        job.dims.n[X],
+        [&](size_t x) {
+            const V16<T> v = load16(q.in + x);
+            V16<T> p = predicted16<N>(row, weight, x);
+            if constexpr (LATTICE) p = round16<T>(p);
+            V16<T> t = LATTICE ? v - p : round16<T>((v - p) * inverse);
+            t = where<T>(magnitude16<T>(t) < T(CODE_LIMIT), t);
+            const V16<T> r = LATTICE ? p + t : p + t * step;
+            store16(q.codes + x, convert16<int32_t>(t));
+            store16(q.rec + x, r);
+            close |= magnitude16<T>(v - r) >= limit;
+        },
+        [&](size_t x) {
+            T p = predicted<N>(row, weight, x);
+            if constexpr (LATTICE) p = round_even(p);
+            T t = LATTICE ? q.in[x] - p : round_even((q.in[x] - p) * inverse);
+            t = magnitude(t) < T(CODE_LIMIT) ? t : T(0);
+            q.rec[x] = LATTICE ? p + t : p + t * step;
+            q.codes[x] = static_cast<int32_t>(t);
+            bad |= magnitude(q.in[x] - q.rec[x]) >= limit;
+        });
+    return bad || any16<Mask<T>>(close);
 }
 
-template <int N, class T>
-static size_t quantize_lattice_row(const Taps<T>& taps, const ClassJob<T>& job, const T* __restrict in,
-                                   T* __restrict rec, int32_t* __restrict codes) {
+template <int N, bool LATTICE, class T>
+static void restore_row(const Taps<T>& taps, const ClassJob<T>& job, T* rec, const int32_t* codes) {
     const T* row[N];
     T weight[N];
     take<N>(taps, row, weight);
-    const size_t n = job.dims.n[X];
-    int bad = 0;
-#pragma GCC ivdep
-    for (size_t x = 0; x < n; ++x) {
-        const T p = round_even(predicted<N>(row, weight, x));
-        T t = in[x] - p;
-        t = magnitude(t) < T(CODE_LIMIT) ? t : T(0);
-        const T r = p + t;
-        codes[x] = static_cast<int32_t>(t);
-        rec[x] = r;
-        bad |= magnitude(in[x] - r) >= T(0.5) ? 1 : 0;  // a wild extrapolation left the range of exact integers
-    }
-    return static_cast<size_t>(bad);
-}
-
-template <int N, class T>
-static size_t restore_row(const Taps<T>& taps, const ClassJob<T>& job, T* __restrict rec,
-                          const int32_t* __restrict codes) {
-    const T* row[N];
-    T weight[N];
-    take<N>(taps, row, weight);
-    const T step = job.step;
-    const size_t n = job.dims.n[X];
-#pragma GCC ivdep
-    for (size_t x = 0; x < n; ++x) rec[x] = predicted<N>(row, weight, x) + static_cast<T>(codes[x]) * step;
-    return 0;
-}
-
-template <int N, class T>
-static size_t restore_lattice_row(const Taps<T>& taps, const ClassJob<T>& job, T* __restrict rec,
-                                  const int32_t* __restrict codes) {
-    const T* row[N];
-    T weight[N];
-    take<N>(taps, row, weight);
-    const size_t n = job.dims.n[X];
-#pragma GCC ivdep
-    for (size_t x = 0; x < n; ++x) rec[x] = round_even(predicted<N>(row, weight, x)) + static_cast<T>(codes[x]);
-    return 0;
+    const T step = LATTICE ? T(1) : job.step;
+    in_strips(
+        job.dims.n[X],
+        [&](size_t x) {
+            V16<T> p = predicted16<N>(row, weight, x);
+            if constexpr (LATTICE) p = round16<T>(p);
+            store16(rec + x, p + convert16<T>(load16(codes + x)) * step);
+        },
+        [&](size_t x) {
+            T p = predicted<N>(row, weight, x);
+            if constexpr (LATTICE) p = round_even(p);
+            rec[x] = p + static_cast<T>(codes[x]) * step;
+        });
 }
 
 // ---- exact second look at a row in which a value came close to the bound ------------------------------------------
@@ -311,48 +321,46 @@ static inline void each_row(const ClassJob<T>& job, Row&& row) {
             }
 }
 
-template <class T>
-static void encode_class(ClassJob<T>& job) {
+// Calls the row function for as many taps as there are.
+template <class Call>
+static inline void with_taps(int count, Call&& call) {
+    switch (count) {
+        case 2: return call(std::integral_constant<int, 2>{});
+        case 4: return call(std::integral_constant<int, 4>{});
+        case 8: return call(std::integral_constant<int, 8>{});
+        case 12: return call(std::integral_constant<int, 12>{});
+        default: return call(std::integral_constant<int, 16>{});
+    }
+}
+
+template <bool LATTICE, class T>
+static void encode_rows(ClassJob<T>& job) {
     each_row(job, [&job](const Taps<T>& taps, T* values, size_t dense) {
-        size_t bad = 0;
-        int32_t* codes = job.codes + dense;
-        T* rec = job.scratch;
-#define SCIFLOW_ROW(N)                                                             \
-    case N:                                                                        \
-        bad = job.lattice ? quantize_lattice_row<N>(taps, job, values, rec, codes) \
-                          : quantize_row<N>(taps, job, values, rec, codes);        \
-        break;
-        switch (taps.count) {
-            SCIFLOW_ROW(2)
-            SCIFLOW_ROW(4)
-            SCIFLOW_ROW(8)
-            SCIFLOW_ROW(12)
-            SCIFLOW_ROW(16)
-        }
-#undef SCIFLOW_ROW
-        if (bad || job.avoided) note_failures(job, values, rec, dense);
-        for (size_t x = 0; x < job.dims.n[X]; ++x) values[x] = rec[x];
+        const QuantizedRow<T> q{values, job.scratch, job.codes + dense};
+        bool bad = false;
+        with_taps(taps.count, [&](auto n) { bad = quantize_row<n, LATTICE>(taps, job, q); });
+        if (bad || job.avoided) note_failures(job, values, q.rec, dense);
+        __builtin_memcpy(values, q.rec, job.dims.n[X] * sizeof(T));
+        if (job.halo) extrapolate(values, job.dims.n[X]);
+    });
+}
+
+template <bool LATTICE, class T>
+static void decode_rows(ClassJob<T>& job) {
+    each_row(job, [&job](const Taps<T>& taps, T* values, size_t dense) {
+        with_taps(taps.count, [&](auto n) { restore_row<n, LATTICE>(taps, job, values, job.codes + dense); });
         if (job.halo) extrapolate(values, job.dims.n[X]);
     });
 }
 
 template <class T>
+static void encode_class(ClassJob<T>& job) {
+    if (job.lattice) encode_rows<true>(job);
+    else encode_rows<false>(job);
+}
+
+template <class T>
 static void decode_class(ClassJob<T>& job) {
-    each_row(job, [&job](const Taps<T>& taps, T* values, size_t dense) {
-        const int32_t* codes = job.codes + dense;
-#define SCIFLOW_ROW(N)                                                     \
-    case N:                                                                \
-        if (job.lattice) restore_lattice_row<N>(taps, job, values, codes); \
-        else restore_row<N>(taps, job, values, codes);                     \
-        break;
-        switch (taps.count) {
-            SCIFLOW_ROW(2)
-            SCIFLOW_ROW(4)
-            SCIFLOW_ROW(8)
-            SCIFLOW_ROW(12)
-            SCIFLOW_ROW(16)
-        }
-#undef SCIFLOW_ROW
-        if (job.halo) extrapolate(values, job.dims.n[X]);
-    });
+    if (job.lattice) decode_rows<true>(job);
+    else decode_rows<false>(job);
 }
