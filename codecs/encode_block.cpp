@@ -210,6 +210,7 @@ class Encoder {
         plan.step = c.step;
         plan.start = static_cast<double>(first_regular());
         plan.refinement = c.refinement;
+        if (options_.level <= 1) plan.most_fitted = 1;
         s_.failed.clear();
         multilevel_encode(values, dims_, {options_.bound, avoid_}, plan, s_.codes.data(), s_.failed, s_.multilevel);
         for (uint32_t i : s_.failed) s_.exact[i] = 1;

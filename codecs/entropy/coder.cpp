@@ -171,6 +171,17 @@ size_t model(const std::vector<GridSpec>& grids, Q* codes, EntropyScratch& s, Fi
     return static_cast<size_t>(bits.out - s.bits.data());
 }
 
+// c log2 c; a table, because trials ask for the same few thousand again and again.
+double times_log2(uint32_t c) {
+    constexpr size_t SIZE = 1 << 14;
+    static const std::vector<double> table = [] {
+        std::vector<double> t(SIZE, 0.0);
+        for (size_t k = 2; k < SIZE; ++k) t[k] = static_cast<double>(k) * std::log2(static_cast<double>(k));
+        return t;
+    }();
+    return c < SIZE ? table[c] : c * std::log2(static_cast<double>(c));
+}
+
 }  // namespace
 
 template <class Q>
@@ -178,14 +189,14 @@ double price_grids(const std::vector<GridSpec>& grids, Q* codes, EntropyScratch&
     FineHistogram histogram = {};
     double bits = 8.0 * static_cast<double>(model(grids, codes, s, histogram));
     for (const auto& context : histogram) {
-        double total = 0;
+        uint32_t total = 0;
         for (int k = 0; k < SYMBOLS; ++k) {
-            const double c = context[0][k] + context[1][k];
+            const uint32_t c = context[0][k] + context[1][k];
             if (c == 0) continue;
             total += c;
-            bits -= c * std::log2(c);
+            bits -= times_log2(c);
         }
-        if (total > 0) bits += total * std::log2(total);
+        bits += times_log2(total);
     }
     return bits;
 }

@@ -73,13 +73,12 @@ Sample draw(const ClassJob<T>& job) {
 template <class Error>
 double price(size_t n, double bound, Error&& error) {
     const float scale = static_cast<float>(1 / (bound * bound));
-    double bits = 0;
+    int64_t octaves = 0;  // a float's bits are its logarithm, nearly
     for (size_t k = 0; k < n; ++k) {
         const float e = error(k);
-        const float v = std::min(1.0f + e * e * scale, 1e30f);
-        bits += static_cast<double>(std::bit_cast<int32_t>(v) - 0x3f800000) * (0.5 / (1 << 23));
+        octaves += std::bit_cast<int32_t>(std::min(1.0f + e * e * scale, 1e30f)) - 0x3f800000;
     }
-    return bits / static_cast<double>(n);
+    return static_cast<double>(octaves) * (0.5 / (1 << 23)) / static_cast<double>(n);
 }
 
 // Weights w of least w'Gw with sum one: G^-1 1, scaled. False where G is singular or the weights are wild.

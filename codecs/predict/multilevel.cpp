@@ -8,7 +8,6 @@ namespace sciflow {
 namespace {
 
 constexpr size_t FIT_FROM = 2048;  // values a class must have before its level is fitted
-constexpr int MAX_FITTED = 3;
 constexpr double MOST_REFINED = 1.75;
 
 // Where each level's classes lie in one arena. The coarsest grid is class 0 of the last level.
@@ -161,7 +160,7 @@ T limit_below(double bound) {
 template <class T>
 void fit_level(Levels<T>& levels, int l, double bound, MultilevelPlan& plan) {
     const Pyramid& p = levels.pyramid();
-    if (l >= MAX_FITTED || p.class_dims(l, 0).size() < FIT_FROM || plan.fitted != l) return;
+    if (l >= plan.most_fitted || p.class_dims(l, 0).size() < FIT_FROM || plan.fitted != l) return;
     std::array<ClassWeights, CLASSES> w{};
     for (unsigned c : CLASS_ORDER)
         if (p.has(l, c)) w[c] = fit_class<T>(levels.job(l, c), bound);

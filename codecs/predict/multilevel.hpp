@@ -23,6 +23,7 @@ struct MultilevelPlan {
     double step = 1;
     double start = 0;         // what the first value is predicted as
     unsigned refinement = 0;  // 0 to 3: how much finer coarse levels are quantised, 16ths a level
+    int most_fitted = 3;      // levels that an encoder may fit
     int fitted = 0;           // levels with weights of their own, finest first; the others follow the last of them
     std::vector<std::array<ClassWeights, CLASSES>> weights;
 };
