@@ -64,7 +64,8 @@ Blocking plan_blocks(const Header& h, uint64_t block_values) {
     block_values = std::min(block_values, most_values(h, axis));
     const uint64_t along = h.shape[axis];
     const uint64_t most = block_values / inner > 0 ? block_values / inner : 1;
-    const uint64_t count = (along + most - 1) / most;
+    uint64_t count = (along + most - 1) / most;
+    if (count > 1 && count % 2 == 1 && count < along) ++count;  // two threads share an even number evenly
     return blocking_along(h, axis, (along + count - 1) / count);
 }
 
