@@ -31,7 +31,7 @@ template <class T>
 struct BlockScratch {
     EntropyScratch entropy;
     MultilevelScratch<T> multilevel;
-    std::vector<T> holes, work, check;
+    Scratch<T> work, check;  // check: also the values with holes, before there is something to check
     std::vector<uint8_t> exact, was_exact, marked, sign;
     std::vector<int32_t> codes;
     std::vector<int64_t> wide;

@@ -103,7 +103,7 @@ class Encoder {
 
   private:
     template <class V>
-    void grow(std::vector<V>& v) const {
+    void grow(V& v) const {
         if (v.size() < n_ + 64) v.resize(n_ + 64);
     }
 
@@ -198,9 +198,9 @@ class Encoder {
 
     const T* with_holes() {
         if (exact_count_ == 0) return in_;
-        grow(s_.holes);
-        for (size_t i = 0; i < n_; ++i) s_.holes[i] = s_.exact[i] ? std::numeric_limits<T>::quiet_NaN() : in_[i];
-        return s_.holes.data();
+        grow(s_.check);
+        for (size_t i = 0; i < n_; ++i) s_.check[i] = s_.exact[i] ? std::numeric_limits<T>::quiet_NaN() : in_[i];
+        return s_.check.data();
     }
 
     void multilevel_of(const T* values, const Choice& c) {

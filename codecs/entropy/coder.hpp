@@ -2,6 +2,7 @@
 #pragma once
 
 #include "entropy/tables.hpp"
+#include "scratch.hpp"
 
 namespace sciflow {
 
@@ -12,11 +13,11 @@ struct GridSpec {
 
 // Memory that a thread keeps between blocks, so that the kernel does not clear fresh pages for each.
 struct EntropyScratch {
-    std::vector<uint8_t> contexts, symbols, words, bits;
+    Scratch<uint8_t> contexts, symbols, words, bits;
     std::vector<uint16_t> magnitudes[2];
     std::vector<uint16_t> zeros;
     std::vector<uint32_t> tables;
-    std::vector<uint8_t> folded;
+    Scratch<uint8_t> folded;
 };
 
 template <class Q>

@@ -36,7 +36,7 @@ class Levels {
     Levels(const Dims& dims, const MultilevelPlan& plan, MultilevelScratch<T>& scratch)
         : pyramid_(dims, plan.mask), arena_(pyramid_), plan_(plan), scratch_(scratch) {
         if (scratch.arena.size() < arena_.size) {
-            std::vector<T>().swap(scratch.arena);  // first: what it holds is not needed, and it is the largest of all
+            Scratch<T>().swap(scratch.arena);  // first: what it holds is not needed, and it is the largest of all
             scratch.arena.resize(arena_.size);
         }
         if (scratch.row.size() < dims.n[X] + 64) scratch.row.resize(dims.n[X] + 64);

@@ -37,7 +37,7 @@ struct Promise {
 
 template <class T>
 struct MultilevelScratch {
-    std::vector<T> arena;
+    Scratch<T> arena;
     std::vector<T> row;
     std::vector<uint32_t> failed;
 };
