@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <limits>
+#include <span>
 
 namespace sciflow {
 
@@ -11,6 +12,7 @@ namespace {
 constexpr size_t LEAST_CROP = 3072, MOST_CROP = 8192;
 constexpr double REFINE_BELOW = 0.8;  // bits a value; there finer coarse levels can save more than they cost
 constexpr unsigned REFINED = 3;
+constexpr double CONTEXT_GAIN = 0.94;     // of rough prices: contexts save more on grids of several levels
 constexpr double EDGE_ALLOWANCE = 0.985;  // a crop has more edge than its block, and interpolation suffers there
 
 struct Crop {
@@ -332,12 +334,21 @@ bool worth_trying(const Choice& rival, const Choice& best, int level) {
 
 // One crop and rough prices: most of what trials find, for a tenth of their time.
 template <class T>
-Choice choose_quickly(Trials<T>& trials, unsigned all, double step, double bound) {
-    const LinearMap plain{0, 2 * bound};
+Choice choose_quickly(Trials<T>& trials, unsigned all, double step, std::span<const LinearMap> maps) {
     const auto by_values = best_mask(all, 1, [&](unsigned m) { return trials.rough_multilevel(m, step); });
-    const auto by_codes = best_mask(all, 0, [&](unsigned m) { return trials.rough_lorenzo(m, plain); });
-    if (by_codes.second < by_values.second) return {Mode::lorenzo, by_codes.first, plain, 0, by_codes.second, 0};
-    return {Mode::multilevel, by_values.first, plain, step, by_values.second, 0};
+    Choice best{Mode::multilevel, by_values.first, {}, step, by_values.second, 0};
+    for (const LinearMap& map : maps) {
+        const auto [mask, price] = best_mask(all, 0, [&](unsigned m) { return trials.rough_lorenzo(m, map); });
+        if (price < CONTEXT_GAIN * best.price) best = {Mode::lorenzo, mask, map, 0, price, 0};
+    }
+    return best;
+}
+
+// The spacing that the source's own packing left, if any, and one that is no lattice at all otherwise.
+template <class T>
+LinearMap packing(const T* values, size_t n, const std::vector<T>& sample, double bound) {
+    const LinearMap packed = find_lattice(sample, bound);
+    return packed.step > 0 && lattice_holds(values, n, packed, bound) ? packed : LinearMap{0, 0};
 }
 
 }  // namespace
@@ -347,8 +358,12 @@ std::vector<Choice> choose(const T* values, const Dims& dims, const std::vector<
                            const EncodeOptions& options, BlockScratch<T>& scratch) {
     Trials<T> trials(values, dims, options, scratch);
     const unsigned all = long_axes(dims);
-    if (options.level <= 1 && !options.lattice_only)
-        return {choose_quickly(trials, all, rounding_safe_step(sample, options.bound), options.bound)};
+    const LinearMap plain{0, 2 * options.bound};
+    if (options.level <= 1 && !options.lattice_only) {
+        const LinearMap maps[] = {plain, packing(values, dims.size(), sample, options.bound)};
+        return {choose_quickly(trials, all, rounding_safe_step(sample, options.bound),
+                               std::span(maps).first(maps[1].step > 0 ? 2 : 1))};
+    }
     std::vector<Choice> found;
     auto add_lorenzo = [&](const LinearMap& map) {
         const auto [mask, price] = best_mask(all, 0, [&](unsigned m) { return trials.lorenzo(m, map); });
@@ -358,7 +373,6 @@ std::vector<Choice> choose(const T* values, const Dims& dims, const std::vector<
         const auto [mask, price] = best_mask(all, 1, [&](unsigned m) { return trials.lattice(m, map); });
         found.push_back({Mode::lattice, mask, map, 0, price, 0});
     };
-    const LinearMap plain{0, 2 * options.bound};
     add_lorenzo(plain);
     if (options.lattice_only) {
         add_lattice(plain);
@@ -372,8 +386,7 @@ std::vector<Choice> choose(const T* values, const Dims& dims, const std::vector<
             found.push_back({Mode::multilevel, axes, plain, s, trials.multilevel(axes, s), 0});
             add_lorenzo({0, s});
         }
-        if (const LinearMap packed = find_lattice(sample, options.bound);
-            packed.step > 0 && lattice_holds(values, dims.size(), packed, options.bound)) {
+        if (const LinearMap packed = packing(values, dims.size(), sample, options.bound); packed.step > 0) {
             add_lorenzo(packed);
             add_lattice(packed);
         }
