@@ -37,7 +37,7 @@ Written by `python -m bench table` from `{csv}`; how it is measured, and which m
 Bounds are relative to the range of a field's valid cells. Where a field has missing values, a lossy peer is
 given the field with those cells set to the mean of the others, and need not store where they were; sciflow
 and the lossless codecs are given the field as it is. Means of a column are over the fields that have both
-codecs. {slow}
+codecs.{slow}
 """
 
 
@@ -113,7 +113,7 @@ def _fewer_bounds(results: Results) -> str:
     slow = [name for name in SLOW if name in results.codecs]
     if not slow or not results.large_fields(HUGE):
         return ""
-    return f"On fields of 2^24 values only {', '.join(map(short, HUGE_BOUNDS))} of {', '.join(slow)}."
+    return f" On fields of 2^24 values only {', '.join(map(short, HUGE_BOUNDS))} of {', '.join(slow)}."
 
 
 def _inside(path: Path) -> str:
