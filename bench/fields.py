@@ -1,4 +1,4 @@
-"""The fields of the bench: real ones from the shared data folder, and our own simulations."""
+"""The fields of the bench: real ones from the shared data folder, simulated and synthetic ones of our own."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray
 from numpy.typing import NDArray
 
 from bench.protocol import Array
-from sciflow import datasets
 
 FILLS: dict[str, tuple[float, ...]] = {
     "ocean_sst_bcc_hr": (float(np.float32(1e20)),),
@@ -20,19 +18,13 @@ FILLS: dict[str, tuple[float, ...]] = {
 }
 """Fill values besides NaN, by field; read from the sources' own documentation."""
 
-SIMULATED = {
-    "navier-stokes-3d": ("u", "pressure", "vorticity_magnitude"),
-    "shallow-water": ("eta", "uo", "potential_vorticity"),
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a field is: a ``.npy`` file, or ``variable`` of a NetCDF file."""
+    """Where a field is: a ``.npy`` file."""
 
     name: str
     path: Path
-    variable: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,38 +38,42 @@ class Field:
         False where the value is NaN, infinite or a fill value.
     fills : tuple of float
         Fill values that occur besides NaN.
+    has_specials : bool
+        Whether some cells are not data.
+    value_range : float
+        Largest minus smallest valid value, in float64.
     """
 
     name: str
     values: Array
     valid: NDArray[np.bool_]
     fills: tuple[float, ...]
-
-    @property
-    def has_specials(self) -> bool:
-        """Whether some cells are not data."""
-        return not bool(self.valid.all())
-
-    @property
-    def value_range(self) -> float:
-        """Largest minus smallest valid value, in float64."""
-        data = self.values[self.valid].astype(np.float64)
-        return float(data.max() - data.min())
+    has_specials: bool
+    value_range: float
 
     def filled(self) -> Array:
         """Return a copy whose special cells hold the mean of the valid ones: for peers that need numbers."""
         values = self.values.copy()
-        values[~self.valid] = values[self.valid].mean(dtype=np.float64)
+        if self.has_specials:
+            values[~self.valid] = values[self.valid].mean(dtype=np.float64)
         return values
 
 
 def read(source: Source) -> Field:
     """Return the field of ``source``; it must be float32 or float64."""
-    values, fills = _read_netcdf(source) if source.variable else (np.load(source.path), ())
+    return as_field(source.name, np.load(source.path))
+
+
+def as_field(name: str, values: Array) -> Field:
+    """Return ``values`` as a field; its fill values are those of `FILLS`."""
     values = np.ascontiguousarray(values)
-    fills = FILLS.get(source.name, fills)
-    valid = np.isfinite(values) & ~np.isin(values, np.array(fills, dtype=values.dtype))
-    return Field(source.name, values, valid, fills)
+    fills = FILLS.get(name, ())
+    valid = np.isfinite(values)
+    for fill in fills:
+        valid &= values != values.dtype.type(fill)
+    has_specials = not bool(valid.all())
+    data = values[valid] if has_specials else values
+    return Field(name, values, valid, fills, has_specials, float(data.max()) - float(data.min()))
 
 
 def shared_sources(folder: Path) -> list[Source]:
@@ -87,22 +83,3 @@ def shared_sources(folder: Path) -> list[Source]:
         return []
     entries: list[dict[str, Any]] = json.loads(catalog.read_text())
     return [Source(entry["name"], folder / entry["file"]) for entry in entries]
-
-
-def simulated_sources(folder: Path) -> list[Source]:
-    """Return fields of our own simulations, made in ``folder`` where they are not there yet."""
-    folder.mkdir(parents=True, exist_ok=True)
-    sources = []
-    for name, variables in SIMULATED.items():
-        path = folder / f"{name}.nc"
-        if not path.exists():
-            datasets.make(name, path)
-        sources += [Source(f"{name}:{variable}", path, variable) for variable in variables]
-    return sources
-
-
-def _read_netcdf(source: Source) -> tuple[Array, tuple[float, ...]]:
-    with xarray.open_dataset(source.path, decode_cf=False) as dataset:
-        variable = dataset[source.variable]
-        fill = variable.attrs.get("_FillValue")
-        return np.asarray(variable.values), () if fill is None else (float(fill),)

@@ -23,7 +23,7 @@ class Task:
     dtype : str
         ``"float32"`` or ``"float64"``.
     bound : float
-        Absolute error bound in the units of the field; 0 for lossless codecs.
+        Absolute error bound in the units of the field; 0 asks for every bit.
     preserve : tuple of float
         Fill values that the field holds besides NaN (only ``sciflow`` can use them).
     """
@@ -58,9 +58,11 @@ _MODULES = {
     "sciflow-fast": "sciflow_sz",
     "sciflow-quick": "sciflow_sz",
     "sciflow-max": "sciflow_sz",
+    "sciflow-safe": "sciflow_sz",
     "pysz": "sz3_pysz",
     "pysz-lorenzo": "sz3_pysz",
     "hdf5-sz3": "sz3_hdf5",
+    "hdf5-sz": "sz2_hdf5",
     "hdf5-sperr": "sperr",
     "zfpy": "zfp",
     "lattice-pco": "pco_lattice",
@@ -70,6 +72,7 @@ _MODULES = {
     "zstd": "zstd",
 }
 NAMES = tuple(_MODULES)
+OURS = tuple(name for name in NAMES if name.startswith("sciflow"))
 
 
 def load(name: str) -> Codec:

@@ -1,20 +1,22 @@
-"""A CSV read back, and the numbers that the page and the figures show."""
+"""A CSV of the comparison read back, row by row or as the means that the page shows."""
 
 from __future__ import annotations
 
-import csv
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from bench.measure import Row
+from bench.measure import COLUMNS, Row
+from bench.protocol import NAMES, OURS
+from bench.table import read_machine, read_rows
 
 REFERENCE = "pysz"
 LARGE = 1_000_000
-"""Values from which on a three-dimensional field counts for speed."""
+"""Values from which on a field counts for speed."""
+
+LOSSLESS = ("pco", "hdf5-blosc2", "blosc", "zstd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +25,29 @@ class Results:
 
     rows: tuple[Row, ...]
     machine: dict[str, str]
+    _found: dict[tuple[str, str, float], Row] = field(init=False, repr=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            key = (row.codec, row.field, row.bound)
+            if row.status == "ok" and (row.given == "mean fill" or key not in self._found):
+                self._found[key] = row
 
     @property
     def codecs(self) -> list[str]:
-        """Names in the order of the run."""
-        return list(dict.fromkeys(row.codec for row in self.rows))
+        """Names in the order of `NAMES`, then those that it does not know."""
+        met = list(dict.fromkeys(row.codec for row in self.rows))
+        return [name for name in NAMES if name in met] + [name for name in met if name not in NAMES]
+
+    @property
+    def ours(self) -> list[str]:
+        """Our own codecs."""
+        return [name for name in self.codecs if name in OURS]
+
+    @property
+    def peers(self) -> list[str]:
+        """The others."""
+        return [name for name in self.codecs if name not in OURS]
 
     @property
     def fields(self) -> list[str]:
@@ -41,48 +61,26 @@ class Results:
 
     def at(self, codec: str, field: str, bound: float) -> Row | None:
         """Return the row that counts: of the filled field where there is one, of any bound if lossless."""
-        matching = [
-            row
-            for row in self.rows
-            if (row.codec, row.field) == (codec, field) and row.bound in (bound, 0.0) and row.status == "ok"
-        ]
-        filled = [row for row in matching if row.given == "mean fill"]
-        return next(iter(filled or matching), None)
+        return self._found.get((codec, field, bound)) or self._found.get((codec, field, 0.0))
 
-    def relative_ratio(self, codec: str, bound: float) -> tuple[float, int]:
-        """Return the geometric mean of the ratio over the reference's, and over how many fields."""
-        quotients = []
-        for field in self.fields:
-            row, reference = self.at(codec, field, bound), self.at(REFERENCE, field, bound)
-            if row and reference:
-                quotients.append(row.ratio / reference.ratio)
-        return geometric_mean(quotients), len(quotients)
-
-    def large_fields(self) -> list[str]:
-        """Return the fields of three axes or more and a million values or more."""
-        shapes = {row.field: [int(n) for n in row.shape.split("x")] for row in self.rows if row.shape}
-        return [name for name, shape in shapes.items() if len(shape) >= 3 and math.prod(shape) >= LARGE]
-
-    def speed(self, codec: str, bound: float) -> tuple[float, float]:
-        """Return compress and decompress MB/s, geometric means over `large_fields`."""
-        rows = [row for field in self.large_fields() if (row := self.at(codec, field, bound))]
-        return geometric_mean([r.comp_mbs for r in rows]), geometric_mean([r.decomp_mbs for r in rows])
+    def large_fields(self, least: int = LARGE) -> list[str]:
+        """Return the fields of ``least`` values or more."""
+        sizes = {row.field: math.prod(int(n) for n in row.shape.split("x")) for row in self.rows if row.shape}
+        return [name for name in self.fields if sizes.get(name, 0) >= least]
 
 
 def load_results(path: Path) -> Results:
-    """Return the results in the CSV ``path`` and the JSON beside it."""
-    with path.open(newline="") as file:
-        rows = tuple(_row(line) for line in csv.DictReader(file))
-    described = path.with_suffix(".json")
-    return Results(rows, json.loads(described.read_text()) if described.is_file() else {})
-
-
-def _row(line: Mapping[str, str]) -> Row:
-    parsers: dict[str, Callable[[str], Any]] = {"str": str, "float": float, "int": int}
-    return Row(**{field.name: parsers[str(field.type)](line[field.name]) for field in fields(Row)})
+    """Return the results in the CSV ``path`` and the JSON beside it; columns it lacks have their defaults."""
+    return Results(tuple(_row(line) for line in read_rows(path)), read_machine(path))
 
 
 def geometric_mean(values: Iterable[float]) -> float:
     """Return the geometric mean, NaN of nothing."""
     logs = [math.log(value) for value in values]
     return math.exp(sum(logs) / len(logs)) if logs else math.nan
+
+
+def _row(line: Mapping[str, str]) -> Row:
+    parsers: dict[str, Callable[[str], Any]] = {"str": str, "float": float, "int": int}
+    kinds = {each.name: str(each.type) for each in fields(Row)}
+    return Row(**{name: parsers[kinds[name]](line[name]) for name in COLUMNS if name in line})

@@ -1,28 +1,46 @@
-"""The run: every codec on every field at every bound, rows written as they come."""
+"""The comparison with the peers: every codec on every field at every bound, rows written as they come.
+
+```
+jobs ─▶ fast codecs, one at a time ─▶ slow codecs, one a CPU ─▶ rows
+```
+"""
 
 from __future__ import annotations
 
-import csv
-import datetime as dt
-import importlib.metadata
-import json
-import os
-import platform
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
-from bench.fields import Source, read, shared_sources, simulated_sources
+from bench.child import cpus, one_a_cpu
+from bench.fields import Source, read, shared_sources
 from bench.measure import COLUMNS, Row
 from bench.protocol import NAMES, load
+from bench.simulations import NAMES as SIMULATED
+from bench.simulations import simulated_sources
+from bench.table import Table
 from bench.worker import Job, rows
 
 BOUNDS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 QUICK_FIELDS = ("atm_t_3d", "ecg_mitbih_100", "era5_temperature_2d", "ostia_sst_monthly", "turb_vorticity_3d")
-PACKAGES = ("sciflow", "pysz", "zfpy", "pcodec", "hdf5plugin", "h5py", "numcodecs", "numpy")
+SLOW = ("sciflow-max", "hdf5-sz3", "hdf5-sz", "hdf5-sperr")
+"""Codecs far below the speed of memory: two of them, on two CPUs, do not get into each other's way."""
+
+HUGE = 1 << 24
+"""Values from which on the slow codecs run at `HUGE_BOUNDS` only."""
+
+HUGE_BOUNDS = (1e-2, 1e-3, 1e-4)
+
+Key = tuple[str, str, str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +52,9 @@ class Plan:
     sources : tuple of Source
     codecs : tuple of str
     bounds : tuple of float
-        Relative to the range of the valid cells.
+        Relative to the range of the valid cells; 0 asks for every bit.
     repeats : int
-        Timed calls after the warm-up.
+        Timed calls after the warm-up, at most.
     limit : float
         Seconds a bound may take before its process is ended.
     """
@@ -53,11 +71,16 @@ def find_sources(data: Path, cache: Path, wanted: Sequence[str], console: Consol
     shared = shared_sources(data)
     if not shared:
         console.print(f"[yellow]skipped: the shared fields; found no {data / 'catalog.json'}[/yellow]")
-    if wanted and not any(":" in name for name in wanted):
-        simulated = []
-    else:
-        with console.status("making our own simulations, a minute at most"):
-            simulated = simulated_sources(cache)
+    ours = tuple(name for name in SIMULATED if not wanted or name in wanted)
+    with progress_bar(console) as progress:
+        bars = {}
+
+        def report(name: str, done: float) -> None:
+            if name not in bars:
+                bars[name] = progress.add_task(f"making {name}, once", total=1.0)
+            progress.update(bars[name], completed=done)
+
+        simulated = simulated_sources(cache / "fields", ours, report)
     found = {source.name: source for source in [*shared, *simulated]}
     for name in wanted:
         if name not in found:
@@ -86,58 +109,68 @@ def jobs(plan: Plan) -> Iterator[Job]:
     """
     middle = plan.bounds[len(plan.bounds) // 2]
     for source in plan.sources:
-        has_specials = read(source).has_specials
+        field = read(source)
         for name in plan.codecs:
             codec = load(name)
-            bounds = (0.0,) if codec.lossless else plan.bounds
-            fill = has_specials and not codec.takes_specials
-            yield Job(source, name, bounds, not fill, plan.repeats, plan.limit)
+            huge = name in SLOW and field.values.size >= HUGE
+            bounds = tuple(bound for bound in plan.bounds if not huge or bound in HUGE_BOUNDS)
+            fill = field.has_specials and not codec.takes_specials
+            yield Job(source, name, (0.0,) if codec.lossless else bounds, not fill, plan.repeats, plan.limit)
             if fill:
                 yield Job(source, name, (middle,), True, 1, plan.limit)
 
 
-def run(plan: Plan, out: Path, console: Console) -> None:
-    """Measure ``plan`` and write ``out`` (CSV) and its machine description beside it (JSON)."""
-    todo = list(jobs(plan))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.with_suffix(".json").write_text(json.dumps(machine(plan), indent=2) + "\n")
-    with out.open("w", newline="") as file, Progress(console=console) as progress:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        bar = progress.add_task("measuring", total=len(todo))
-        for job in todo:
-            progress.update(bar, description=f"{job.source.name} {job.codec}")
-            for row in rows(job):
-                writer.writerow(asdict(row))
-                _warn(row, console)
-            file.flush()
-            progress.advance(bar)
+def undone(todo: Iterator[Job], done: Collection[Key]) -> list[Job]:
+    """Return ``todo`` without the bounds whose rows are in ``done``."""
+    left = []
+    for job in todo:
+        bounds = tuple(
+            bound for bound in job.bounds if (job.source.name, job.codec, job.given, bound) not in done
+        )
+        if bounds:
+            left.append(replace(job, bounds=bounds))
+    return left
 
 
-def machine(plan: Plan) -> dict[str, str]:
-    """Return what the numbers depend on: processor, system, versions, date, repeats."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = "not installed"
-    return {
-        "date": dt.datetime.now(tz=dt.UTC).date().isoformat(),
-        "processor": _processor(),
-        "cores": str(os.cpu_count()),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "repeats": str(plan.repeats),
-        **versions,
-    }
+def run(
+    plan: Plan, out: Path, console: Console, *, fresh: bool = False, paired: Collection[str] = SLOW
+) -> None:
+    """Measure what of ``plan`` is not yet in ``out`` (CSV; its machine beside it as JSON).
+
+    The codecs ``paired`` run beside one another, one a CPU, after the others.
+    """
+    with Table(out, COLUMNS, fresh=fresh, settings={"repeats": plan.repeats}) as table:
+        if table.note:
+            console.print(f"[yellow]{table.note}[/yellow]")
+        done = {(row["field"], row["codec"], row["given"], float(row["bound"])) for row in table.rows}
+        if done:
+            console.print(f"{out.name} has {len(done)} rows already: going on (--fresh starts over)")
+        left = undone(jobs(plan), done)
+        with progress_bar(console) as progress:
+            bar = progress.add_task("measuring", total=sum(len(job.bounds) for job in left))
+            for job, measured in _measured(left, paired):
+                progress.update(bar, description=f"{job.source.name} {job.codec}", advance=len(job.bounds))
+                for row in measured:
+                    table.append(asdict(row))
+                    _warn(row, console)
 
 
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
+def progress_bar(console: Console) -> Progress:
+    """Return the bar of all the bench's runs."""
+    columns = (TextColumn("{task.description:<46.46}"), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)
+
+
+def _measured(left: Sequence[Job], paired: Collection[str]) -> Iterator[tuple[Job, list[Row]]]:
+    """Yield each job with its rows: the fast codecs alone on the machine, then the slow ones, one a CPU."""
+
+    def measure(job: Job, cpu: int) -> list[Row]:
+        return list(rows(replace(job, cpu=cpu)))
+
+    for job in left:
+        if job.codec not in paired:
+            yield job, measure(job, cpus()[-1])
+    yield from one_a_cpu([job for job in left if job.codec in paired], measure)
 
 
 def _warn(row: Row, console: Console) -> None:

@@ -93,6 +93,14 @@ def test_energy_falls_at_the_rate_of_the_dissipation() -> None:
     np.testing.assert_allclose(lost, interval * (dissipation[1:] + dissipation[:-1]) / 2, rtol=2e-3)
 
 
+def test_a_spin_up_over_two_grids_keeps_the_energy_budget() -> None:
+    found = [each for _, each in navier_stokes.snapshots(turbulence(halvings=2)) if each is not None]
+    assert found[0].velocity.shape == (3, 32, 32, 32)
+    once = next(each for _, each in navier_stokes.snapshots(turbulence()) if each is not None)
+    assert found[0].energy == pytest.approx(once.energy, rel=0.1)
+    assert (np.diff([each.energy for each in found]) < 0).all()
+
+
 def test_the_pressure_balances_a_taylor_green_vortex() -> None:
     x = np.arange(32) * (2 * np.pi / 32)
     _, y, x = np.meshgrid(x, x, x, indexing="ij")

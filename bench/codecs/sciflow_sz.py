@@ -16,6 +16,7 @@ LEVELS: dict[str, Level] = {
     "sciflow-fast": "fast",
     "sciflow-quick": "quick",
     "sciflow-max": "max",
+    "sciflow-safe": "balanced",
 }
 
 
@@ -24,15 +25,19 @@ class SciflowSz:
     """`sciflow.SZ`; decode needs the bytes alone."""
 
     level: Level
+    rewrite_safe: bool
     lossless: bool = False
     takes_specials: bool = True
 
     def encode(self, field: Array, task: Task) -> bytes:
-        return bytes(SZ(Bound.abs(task.bound), level=self.level, preserve=task.preserve).encode(field))
+        codec = SZ(
+            Bound.abs(task.bound), level=self.level, preserve=task.preserve, rewrite_safe=self.rewrite_safe
+        )
+        return bytes(codec.encode(field))
 
     def decode(self, stream: bytes, task: Task) -> Array:
-        return np.asarray(SZ(Bound.abs(task.bound)).decode(stream)).reshape(task.shape)
+        return np.asarray(SZ(Bound.abs(1.0)).decode(stream)).reshape(task.shape)
 
 
 def make(name: str) -> SciflowSz:
-    return SciflowSz(LEVELS[name])
+    return SciflowSz(LEVELS[name], rewrite_safe=name == "sciflow-safe")

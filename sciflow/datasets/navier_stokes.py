@@ -2,6 +2,7 @@
 
 ```
 noise ─ spectrum ─▶ û on n/2 ── spin-up ──▶ û on n/2 ── pad ──▶ û on n ── run ──▶ snapshots of u, v, w, p, |ω|
+                    (n/2^halvings, then each finer grid up to n/2)
 ```
 The equation in rotational form, projected on divergence-free fields (P), cut at two thirds of the modes:
 
@@ -43,6 +44,9 @@ PEAK_WAVE_NUMBER = 3.0
 SPIN_UP_SHARE = 0.1
 """Of the whole work, for the progress."""
 
+FINER_SHARE = 0.25
+"""Of the spin-up's seconds on a grid, those on the next finer one."""
+
 THREADS = 2
 
 
@@ -57,7 +61,10 @@ class Parameters:
     snapshots : int
         Instants that are kept, evenly spaced, the first at the end of the spin-up; at least 2.
     spin_up, duration : float
-        Seconds before the first snapshot (on the half grid), and from the first to the last.
+        Seconds before the first snapshot (on coarser grids), and from the first to the last.
+    halvings : int
+        Coarser grids of the spin-up, each of half the points a side; at least 1. Each runs for a quarter of
+        the seconds of the one before.
     viscosity : float
         Kinematic viscosity, m2 s-1.
     speed : float
@@ -75,6 +82,7 @@ class Parameters:
     snapshots: int
     spin_up: float
     duration: float
+    halvings: int
     viscosity: float
     speed: float
     seed: int
@@ -84,6 +92,13 @@ class Parameters:
         require(self.snapshots >= 2, "snapshots", self.snapshots, "at least 2")
         require(0 <= self.spin_up < np.inf, "spin_up", self.spin_up, "a finite number of seconds, at least 0")
         require(0 < self.duration < np.inf, "duration", self.duration, "a finite number of seconds above 0")
+        coarsest = self.size % 2 ** (self.halvings + 1) == 0 and self.size >> self.halvings >= 8
+        require(
+            self.halvings >= 1 and coarsest,
+            "halvings",
+            self.halvings,
+            "at least 1, leaving an even number of points, at least 8",
+        )
         require(0 < self.viscosity < np.inf, "viscosity", self.viscosity, "a finite number above 0")
         require(0 < self.speed < np.inf, "speed", self.speed, "a finite number above 0")
         require(self.seed >= 0, "seed", self.seed, "an integer, at least 0")
@@ -196,13 +211,17 @@ class Box:
 def snapshots(parameters: Parameters) -> Iterator[tuple[float, Snapshot | None]]:
     """Run, and yield the fraction done after every step, with a `Snapshot` where one is due."""
     with ThreadPoolExecutor(THREADS) as pool:
-        coarse = Box(parameters.size // 2, parameters.viscosity, pool)
-        fine = Box(parameters.size, parameters.viscosity, pool)
+        sizes = [parameters.size >> halvings for halvings in range(parameters.halvings, 0, -1)]
+        coarse = Box(sizes[0], parameters.viscosity, pool)
         u = _initial(coarse, parameters)
-        for state, elapsed in _run(coarse, u, parameters.spin_up):
-            u = state
-            yield SPIN_UP_SHARE * (elapsed / parameters.spin_up), None
-        u = _refine(u, coarse, fine)
+        before = 0.0
+        for size, seconds in zip(sizes, _shares(parameters), strict=True):
+            u, coarse = _on(u, coarse, Box(size, parameters.viscosity, pool))
+            for state, elapsed in _run(coarse, u, seconds):
+                u = state
+                yield min(SPIN_UP_SHARE, SPIN_UP_SHARE * (before + elapsed) / parameters.spin_up), None
+            before += seconds
+        u, fine = _on(u, coarse, Box(parameters.size, parameters.viscosity, pool))
         yield SPIN_UP_SHARE, fine.snapshot(u, 0.0)
         intervals = parameters.snapshots - 1
         interval = parameters.duration / intervals
@@ -214,6 +233,17 @@ def snapshots(parameters: Parameters) -> Iterator[tuple[float, Snapshot | None]]
                 SPIN_UP_SHARE + (1 - SPIN_UP_SHARE) * (index + 1) / intervals,
                 fine.snapshot(u, (index + 1) * interval),
             )
+
+
+def _shares(parameters: Parameters) -> list[float]:
+    """Return the seconds of the spin-up on each of its grids, the coarsest first; their sum is `spin_up`."""
+    weights = [FINER_SHARE**grid for grid in range(parameters.halvings)]
+    return [parameters.spin_up * weight / sum(weights) for weight in weights]
+
+
+def _on(u: Spectral, coarse: Box, fine: Box) -> tuple[Spectral, Box]:
+    """Return ``u`` on ``fine``, and ``fine``; the same where the two have one size."""
+    return (u, coarse) if fine.size == coarse.size else (_refine(u, coarse, fine), fine)
 
 
 def _run(box: Box, u: Spectral, duration: float) -> Iterator[tuple[Spectral, float]]:

@@ -1,0 +1,1 @@
+"""The studies of ``python -m bench``: memory, threads, scaling, chunks."""
