@@ -23,14 +23,6 @@ constexpr int64_t largest_lattice() {
 }
 
 template <class T>
-bool is_constant(const T* in, size_t n) {
-    const auto first = std::bit_cast<BitsOf<T>>(in[0]);
-    for (size_t i = 1; i < n; ++i)
-        if (std::bit_cast<BitsOf<T>>(in[i]) != first) return false;
-    return true;
-}
-
-template <class T>
 class Encoder {
   public:
     Encoder(const T* in, const Dims& dims, const Header& header, const EncodeOptions& options, BlockScratch<T>& scratch,
@@ -53,8 +45,9 @@ class Encoder {
         }
         grow(s_.exact);
         const std::vector<T>& sample = sample_ = draw_sample(in_, n_, options_.preserve);
-        const bool relative = header_.pointwise() || needs_every_bit(sample);
-        const bool wide = !relative && !options_.lattice_only && spans_too_much(sample);
+        const bool free = !options_.lattice_only || options_.bound == 0;
+        const bool relative = header_.pointwise() || (free && below_spacing(sample, options_.bound));
+        const bool wide = !relative && !options_.lattice_only && spans_too_much(sample, options_.bound);
         const Interval r = relative                        ? Interval{-INFINITY, INFINITY}
                            : options_.lattice_only || wide ? everywhere()
                                                            : reach(sample, 2 * options_.bound);
@@ -63,7 +56,7 @@ class Encoder {
         const size_t start = out_.size();
         if (exact_count_ == n_) lorenzo_of(LinearMap{0, 1}, 0);
         else if (relative) magnitudes();
-        else if (wide) lorenzo_wide({0, 2 * options_.bound});
+        else if (wide) wider_than_codes({0, 2 * options_.bound});
         else bounded(sample);
         if (out_.size() - start > n_ * sizeof(T)) {
             out_.resize(start);
@@ -76,26 +69,6 @@ class Encoder {
     template <class V>
     void grow(V& v) const {
         if (v.size() < n_ + 64) v.resize(n_ + 64);
-    }
-
-    // A bound far below the spacing of the values asks for all of their bits.
-    bool needs_every_bit(const std::vector<T>& sample) const {
-        if (options_.bound == 0) return true;
-        if (options_.lattice_only || sample.empty()) return false;
-        std::vector<double> sizes;
-        for (T v : sample) sizes.push_back(std::fabs(static_cast<double>(v)));
-        const auto half = sizes.begin() + static_cast<ptrdiff_t>(sizes.size() / 2);
-        std::nth_element(sizes.begin(), half, sizes.end());
-        return options_.bound < *half * (sizeof(T) == 4 ? 0x1p-31 : 0x1p-60) ||
-               !std::isnormal(static_cast<T>(options_.bound));
-    }
-
-    // Codes of 31 bits do not reach from one end of the values to the other, outliers aside.
-    bool spans_too_much(const std::vector<T>& sample) const {
-        const Interval r = reach(sample, 2 * options_.bound);
-        size_t outside = 0;
-        for (T v : sample) outside += static_cast<double>(v) < r.low || static_cast<double>(v) > r.high;
-        return outside * 8 > sample.size();
     }
 
     // Fill values that a neighbour within the bound could be mistaken for: nothing else may come back as one of them.
@@ -145,24 +118,42 @@ class Encoder {
     void bounded(const std::vector<T>& sample) {
         const T* values = with_holes();
         const std::vector<Choice> choices = choose(values, dims_, sample, options_, s_);
-        const size_t start = out_.size(), marked = exact_count_;
-        if (marked > 0) s_.marked.assign(s_.exact.begin(), s_.exact.end());
+        const size_t start = out_.size(), marked = keep_marks();
         code(values, choices[0]);
-        const auto rival = [&](auto&& encode) {
-            const Bytes best(out_.begin() + static_cast<ptrdiff_t>(start), out_.end());
-            out_.resize(start);
-            exact_count_ = marked;
-            if (marked > 0) std::copy(s_.marked.begin(), s_.marked.end(), s_.exact.begin());
-            else std::fill_n(s_.exact.data(), n_, uint8_t{0});
-            encode();
-            if (out_.size() - start <= best.size()) return;
-            out_.resize(start);
-            writer_.bytes(best);
-        };
-        for (size_t k = 1; k < choices.size(); ++k) rival([&] { code(values, choices[k]); });
+        for (size_t k = 1; k < choices.size(); ++k) rival(start, marked, [&] { code(values, choices[k]); });
+        try_weights(values, choices[0].map, start, marked);
+    }
+
+    void wider_than_codes(const LinearMap& map) {
+        const T* values = with_holes();
+        const size_t start = out_.size(), marked = keep_marks();
+        lorenzo_wide(map);
+        try_weights(values, map, start, marked);
+    }
+
+    void try_weights(const T* values, const LinearMap& map, size_t start, size_t marked) {
         if (options_.level < 2) return;
-        const Autoregression a = likely_autoregression(values, dims_, choices[0].map, rate_since(start));
-        if (!a.weight.empty()) rival([&] { autoregressive(choices[0].map, a); });
+        const Autoregression a = likely_autoregression(values, dims_, map, rate_since(start));
+        if (!a.weight.empty()) rival(start, marked, [&] { autoregressive(map, a); });
+    }
+
+    size_t keep_marks() {
+        if (exact_count_ > 0) s_.marked.assign(s_.exact.begin(), s_.exact.end());
+        return exact_count_;
+    }
+
+    // Codes in another way, from the same marks, and keeps what is smaller.
+    template <class Encode>
+    void rival(size_t start, size_t marked, Encode&& encode) {
+        const Bytes best(out_.begin() + static_cast<ptrdiff_t>(start), out_.end());
+        out_.resize(start);
+        exact_count_ = marked;
+        if (marked > 0) std::copy(s_.marked.begin(), s_.marked.end(), s_.exact.begin());
+        else std::fill_n(s_.exact.data(), n_, uint8_t{0});
+        encode();
+        if (out_.size() - start <= best.size()) return;
+        out_.resize(start);
+        writer_.bytes(best);
     }
 
     void code(const T* values, const Choice& c) {

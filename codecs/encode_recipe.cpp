@@ -6,6 +6,7 @@
 #include "choose.hpp"
 #include "exact.hpp"
 #include "recipe.hpp"
+#include "sample.hpp"
 #include "values.hpp"
 
 namespace sciflow {
@@ -92,11 +93,6 @@ template <class T>
 bool held_by_float(const Recipe<T>& recipe) {
     const auto [least, most] = std::minmax_element(recipe.integers.begin(), recipe.integers.end());
     return std::max(-*least, *most) < HELD_BY_FLOAT && *most - *least < HELD_BY_FLOAT;
-}
-
-template <class T>
-bool is_constant(const T* in, size_t n) {
-    return std::all_of(in, in + n, [&](T x) { return std::memcmp(&x, in, sizeof(T)) == 0; });
 }
 
 }  // namespace

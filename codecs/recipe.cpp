@@ -54,6 +54,7 @@ struct Line {
     MapKind kind = MapKind::steps;
     double origin = 0, step = 0;
 
+    double spacing() const { return kind == MapKind::steps ? step : 1 / step; }
     double integer(T x) const {
         const double d = static_cast<double>(x) - origin;
         return std::rint(kind == MapKind::steps ? d / step : d * step);
@@ -296,14 +297,20 @@ std::vector<Recipe<T>> find_recipes(const T* in, const std::vector<uint8_t>& mis
     std::vector<Recipe<T>> found;
     const std::vector<T> sample = usual_sample(in, missed, 0, n, SAMPLE);
     if (sample.empty()) return found;
-    if (const Line<T> line = multiples(sample, 2 * bound); line.step > 0)
-        add(along<T>({line}, 0, in, missed, n), excepted, n, found);
-    for (int axes = 0; axes <= X && found.empty(); ++axes) {
+    double coarsest = -INFINITY;  // octaves
+    const auto consider = [&](const std::vector<Line<T>>& lines, int axes) {
+        double octaves = 0;
+        for (const Line<T>& line : lines) octaves += std::log2(line.spacing()) / static_cast<double>(lines.size());
+        if (lines.empty() || octaves < coarsest + LEAST_GAIN / 2) return;
+        coarsest = octaves;
+        add(along<T>(lines, axes, in, missed, n), excepted, n, found);
+    };
+    if (const Line<T> line = multiples(sample, 2 * bound); line.step > 0) consider({line}, 0);
+    for (int axes = 0; axes <= X; ++axes) {
         const size_t slices = slices_of(dims, axes);
         if (axes > 0 && slices == slices_of(dims, axes - 1)) continue;
         if (n / slices < LEAST_SLICE) break;
-        const std::vector<Line<T>> lines = slice_lines(in, missed, n, slices, 2 * bound);
-        if (!lines.empty()) add(along(lines, axes, in, missed, n), excepted, n, found);
+        consider(slice_lines(in, missed, n, slices, 2 * bound), axes);
     }
     if (few_distinct(sample, n, bound)) add(tabulated(in, missed, n), excepted, n, found);
     return found;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 #include "values.hpp"
@@ -9,6 +10,11 @@
 namespace sciflow {
 
 inline constexpr size_t SAMPLE = 1024;
+
+template <class T>
+bool is_constant(const T* in, size_t n) {
+    return std::all_of(in, in + n, [&](T x) { return std::memcmp(&x, in, sizeof(T)) == 0; });
+}
 
 // Some of the values that can be predicted from, evenly spread.
 template <class T>
@@ -58,6 +64,27 @@ Interval reach(std::vector<T> sample, double step) {
     const auto half = sample.begin() + static_cast<ptrdiff_t>(sample.size() / 2);
     const double middle = static_cast<double>(*half);
     return {std::max(-most, middle - step * CODE_SPAN), std::min(most, middle + step * CODE_SPAN)};
+}
+
+// A bound far below the spacing of the values asks for all of their bits.
+template <class T>
+bool below_spacing(const std::vector<T>& sample, double bound) {
+    if (bound == 0) return true;
+    if (sample.empty()) return false;
+    std::vector<double> sizes;
+    for (T v : sample) sizes.push_back(std::fabs(static_cast<double>(v)));
+    const auto half = sizes.begin() + static_cast<ptrdiff_t>(sizes.size() / 2);
+    std::nth_element(sizes.begin(), half, sizes.end());
+    return bound < *half * (sizeof(T) == 4 ? 0x1p-31 : 0x1p-60) || !std::isnormal(static_cast<T>(bound));
+}
+
+// Codes of 31 bits do not reach from one end of the values to the other, outliers aside.
+template <class T>
+bool spans_too_much(const std::vector<T>& sample, double bound) {
+    const Interval r = reach(sample, 2 * bound);
+    size_t outside = 0;
+    for (T v : sample) outside += static_cast<double>(v) < r.low || static_cast<double>(v) > r.high;
+    return outside * 8 > sample.size();
 }
 
 }  // namespace sciflow

@@ -9,7 +9,7 @@ namespace sciflow {
 namespace {
 
 constexpr size_t LINES = 16, LINE = 1024;
-constexpr int SHIFT = 16;
+constexpr int SHIFT = 20;
 constexpr std::array<int, 4> ORDERS = {4, 8, 16, 32};
 constexpr double WORTH = 0.99;  // what a longer order has to come down to of a shorter one's bits
 constexpr size_t SEGMENT = 64;  // residuals of about one size
