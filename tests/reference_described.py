@@ -69,4 +69,5 @@ def rank_of(value: np.floating, bits: int) -> int:
 def value_of(rank: int, dtype: DType) -> np.floating:
     sign = 1 << (8 * dtype.itemsize - 1)
     pattern = rank ^ sign if rank & sign else rank ^ (2 * sign - 1)
-    return np.array([pattern], f"<u{dtype.itemsize}").view(dtype)[0]
+    value: np.floating = np.array([pattern], f"<u{dtype.itemsize}").view(dtype)[0]
+    return value
