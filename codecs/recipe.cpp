@@ -301,7 +301,7 @@ std::vector<Recipe<T>> find_recipes(const T* in, const std::vector<uint8_t>& mis
     const auto consider = [&](const std::vector<Line<T>>& lines, int axes) {
         double octaves = 0;
         for (const Line<T>& line : lines) octaves += std::log2(line.spacing()) / static_cast<double>(lines.size());
-        if (lines.empty() || octaves < coarsest + LEAST_GAIN / 2) return;
+        if (lines.empty() || octaves < coarsest + LEAST_GAIN) return;
         coarsest = octaves;
         add(along<T>(lines, axes, in, missed, n), excepted, n, found);
     };
