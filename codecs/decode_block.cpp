@@ -203,7 +203,7 @@ class Decoder {
 
     Status wide_integers(View body, const DescribedMap<T>& map) {
         if (!s_.wider) s_.wider = std::make_unique<BlockScratch<double>>();
-        std::vector<double>& q = s_.wider->check;
+        auto& q = s_.wider->check;
         if (q.size() < n_) q.resize(n_);
         if (Status s = decode_block(body, dims_, header_of_integers(header_), *s_.wider, q.data()); s != Status::ok)
             return s;

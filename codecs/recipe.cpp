@@ -227,7 +227,7 @@ bool few_distinct(std::vector<T> sample, size_t n, double bound) {
     for (size_t i = 1; i < sample.size(); ++i)
         apart += static_cast<double>(sample[i]) - static_cast<double>(sample[i - 1]) > 2 * bound;
     const double range = sample.empty() ? 0 : static_cast<double>(sample.back()) - static_cast<double>(sample.front());
-    if (apart * 10 < sample.size() * 9 && (sample.size() * 8 > drawn || range < bound * 0x1p15)) return false;
+    if (apart * 10 < sample.size() * 9 && (sample.size() * 4 > drawn || range < bound * 0x1p15)) return false;
     const double m = static_cast<double>(drawn), same = m - static_cast<double>(sample.size());
     return n <= 2 * drawn || m * m / 2 < same * static_cast<double>(n) / 2;
 }
