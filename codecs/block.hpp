@@ -1,6 +1,7 @@
 // One block: the cheapest of its representations that keeps the promise, and back. docs/format.md section 4.
 #pragma once
 
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -15,6 +16,7 @@ enum class Mode : uint8_t {
     multilevel = 2,  // interpolation on values, quantised residuals
     lattice = 3,     // interpolation on integers
     lorenzo = 4,     // differences of integers
+    described = 7,   // integers in a body of their own, and how the source made the values of them
 };
 
 struct EncodeOptions {
@@ -32,13 +34,17 @@ struct BlockScratch {
     EntropyScratch entropy;
     MultilevelScratch<T> multilevel;
     Scratch<T> work, check;  // check: also the values with holes, before there is something to check
-    std::vector<uint8_t> exact, was_exact, marked, sign;
+    std::vector<uint8_t> exact, was_exact, marked, sign, outer_exact;
     std::vector<int32_t> codes;
     std::vector<int64_t> wide;
     std::vector<uint32_t> failed;
+    std::unique_ptr<BlockScratch<double>> wider;  // for integers that float does not hold
 };
 
 Dims block_dims(const Header& header, uint64_t block);
+
+// The header that a body of integers, within one of mode described, is read by: its plain map is the identity.
+Header header_of_integers(const Header& header);
 
 template <class T>
 Status encode_block(const T* in, const Dims& dims, const Header& header, const EncodeOptions& options,

@@ -1,7 +1,9 @@
 // A block's bytes to its values. Everything read here may be hostile.
 #include "block.hpp"
+#include "described.hpp"
 #include "entropy/low_bits.hpp"
 #include "exact.hpp"
+#include "predict/autoregress.hpp"
 #include "values.hpp"
 
 namespace sciflow {
@@ -23,6 +25,7 @@ class Decoder {
             case Mode::multilevel: return predicted(Mode::multilevel);
             case Mode::lattice: return predicted(Mode::lattice);
             case Mode::lorenzo: return predicted(Mode::lorenzo);
+            case Mode::described: return described();
         }
         return Status::corrupt;
     }
@@ -50,8 +53,9 @@ class Decoder {
     Status predicted(Mode mode) {
         uint8_t flags = 0;
         if (!in_.u8(flags)) return Status::truncated;
-        if (flags & ~(HAS_EXACT | HAS_SIGNS | WIDE | MAGNITUDES | PLAIN_STEP | LOW_BITS)) return Status::corrupt;
-        if (mode != Mode::lorenzo && (flags & (HAS_SIGNS | WIDE | MAGNITUDES))) return Status::corrupt;
+        constexpr uint8_t of_lorenzo = HAS_SIGNS | WIDE | MAGNITUDES;
+        if (flags & ~(HAS_EXACT | PLAIN_STEP | LOW_BITS | of_lorenzo)) return Status::corrupt;
+        if (mode != Mode::lorenzo && (flags & of_lorenzo)) return Status::corrupt;
         if (Status s = read_exact_set(flags); s != Status::ok) return s;
         Status s = mode == Mode::multilevel ? multilevel(flags)
                    : mode == Mode::lattice  ? lattice(flags)
@@ -116,10 +120,11 @@ class Decoder {
     }
 
     template <class Q>
-    Status differences(uint8_t flags, std::vector<Q>& q, unsigned mask) {
+    Status differences(uint8_t flags, std::vector<Q>& q, unsigned mask, const Autoregression& a) {
         GridSpec grid;
         grid.dims = dims_;
         if (Status s = read_codes(flags, {grid}, q); s != Status::ok) return s;
+        if (!a.weight.empty()) autoregress_inverse(q.data(), dims_, a);
         lorenzo<Q>(kernels()).inverse(q.data(), dims_, mask);
         return Status::ok;
     }
@@ -147,8 +152,12 @@ class Decoder {
         uint8_t mask = 0;
         if (!in_.zigzag(base) || !in_.u8(mask)) return Status::truncated;
         if (!(flags & MAGNITUDES) && (base < -MAX_BASE || base > MAX_BASE)) return Status::corrupt;
-        if (mask > 15) return Status::corrupt;
-        const Status s = (flags & WIDE) ? differences(flags, s_.wide, mask) : differences(flags, s_.codes, mask);
+        if (mask > (15 | AUTOREGRESSIVE)) return Status::corrupt;
+        Autoregression a;
+        if (mask & AUTOREGRESSIVE)
+            if (Status s = read_autoregression(in_, a); s != Status::ok) return s;
+        const Status s =
+            (flags & WIDE) ? differences(flags, s_.wide, mask & 15, a) : differences(flags, s_.codes, mask & 15, a);
         if (s != Status::ok) return s;
         const auto integer = [&](size_t i) { return plus((flags & WIDE) ? s_.wide[i] : int64_t{s_.codes[i]}, base); };
         if (flags & MAGNITUDES) {
@@ -166,6 +175,42 @@ class Decoder {
         return Status::ok;
     }
 
+    // The integers come first, by any other mode; the mask of what is exact waits for them outside of their scratch.
+    Status described() {
+        uint8_t flags = 0;
+        DescribedMap<T> map;
+        View body;
+        if (!in_.u8(flags)) return Status::truncated;
+        const bool wider = flags & DOUBLE_INTEGERS;
+        if ((flags & ~(HAS_EXACT | DOUBLE_INTEGERS)) || (wider && sizeof(T) == 8)) return Status::corrupt;
+        if (Status s = read_exact_set(flags); s != Status::ok) return s;
+        s_.outer_exact.swap(s_.exact);
+        if (Status s = read_described(in_, dims_, s_.entropy, map); s != Status::ok) return s;
+        if (!in_.bytes(in_.left(), body)) return Status::truncated;
+        if (!body.empty() && body[0] == static_cast<uint8_t>(Mode::described)) return Status::corrupt;
+        if (Status s = wider ? wide_integers(body, map) : integers(body, map); s != Status::ok) return s;
+        size_t k = 0;
+        if (flags & HAS_EXACT)
+            each_marked(s_.outer_exact.data(), n_, [&](size_t i) { out_[i] = std::bit_cast<T>(exact_[k++]); });
+        return Status::ok;
+    }
+
+    Status integers(View body, const DescribedMap<T>& map) {
+        if (Status s = decode_block(body, dims_, header_of_integers(header_), s_, out_); s != Status::ok) return s;
+        map.values(out_, n_, out_);
+        return Status::ok;
+    }
+
+    Status wide_integers(View body, const DescribedMap<T>& map) {
+        if (!s_.wider) s_.wider = std::make_unique<BlockScratch<double>>();
+        auto& q = s_.wider->check;
+        if (q.size() < n_) q.resize(n_);
+        if (Status s = decode_block(body, dims_, header_of_integers(header_), *s_.wider, q.data()); s != Status::ok)
+            return s;
+        map.values(q.data(), n_, out_);
+        return Status::ok;
+    }
+
     Status end() const { return in_.left() == 0 ? Status::ok : Status::corrupt; }
 
     Cursor in_;
@@ -178,6 +223,14 @@ class Decoder {
 };
 
 }  // namespace
+
+Header header_of_integers(const Header& h) {
+    Header integers;
+    integers.dtype = h.dtype;
+    integers.lattice = true;
+    integers.bound = 0.5;
+    return integers;
+}
 
 Dims block_dims(const Header& h, uint64_t block) {
     Dims d;

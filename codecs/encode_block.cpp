@@ -3,60 +3,23 @@
 #include <limits>
 
 #include "block.hpp"
-#include "check.hpp"
 #include "choose.hpp"
+#include "encode_body.hpp"
 #include "entropy/low_bits.hpp"
 #include "exact.hpp"
+#include "predict/autoregress.hpp"
+#include "sample.hpp"
 #include "values.hpp"
 
 namespace sciflow {
 
 namespace {
 
-constexpr size_t SAMPLE = 1024;
-constexpr double CODE_SPAN = 0x1p28;  // values further from the block's middle than this many steps are exact
 constexpr int64_t NARROW = int64_t{1} << 30;
 
 template <class T>
 constexpr int64_t largest_lattice() {
     return sizeof(T) == 4 ? int64_t{1} << 22 : int64_t{1} << 27;
-}
-
-template <class T>
-bool is_constant(const T* in, size_t n) {
-    const auto first = std::bit_cast<BitsOf<T>>(in[0]);
-    for (size_t i = 1; i < n; ++i)
-        if (std::bit_cast<BitsOf<T>>(in[i]) != first) return false;
-    return true;
-}
-
-// Some of the values that can be predicted from, evenly spread.
-template <class T>
-std::vector<T> draw_sample(const T* in, size_t n, std::span<const uint64_t> preserve) {
-    const auto usual = [&](T v) { return std::fabs(v) <= huge<T>() && !listed(v, preserve); };
-    std::vector<T> s;
-    const size_t every = std::max<size_t>(1, n / SAMPLE);
-    for (size_t i = every / 2; i < n; i += every)
-        if (usual(in[i])) s.push_back(in[i]);
-    for (size_t i = 0; i < n && s.empty(); ++i)
-        if (usual(in[i])) s.push_back(in[i]);
-    return s;
-}
-
-struct Interval {
-    double low, high;
-};
-
-// Where codes can reach: values further from the middle, an undeclared fill value say, are stored exactly.
-template <class T>
-Interval reach(std::vector<T> sample, double step) {
-    const double most = static_cast<double>(huge<T>());
-    if (sample.empty()) return {-most, most};
-    std::sort(sample.begin(), sample.end());  // each value once: a fill value may be most of the block
-    sample.erase(std::unique(sample.begin(), sample.end()), sample.end());
-    const auto half = sample.begin() + static_cast<ptrdiff_t>(sample.size() / 2);
-    const double middle = static_cast<double>(*half);
-    return {std::max(-most, middle - step * CODE_SPAN), std::min(most, middle + step * CODE_SPAN)};
 }
 
 template <class T>
@@ -81,9 +44,10 @@ class Encoder {
             return;
         }
         grow(s_.exact);
-        const std::vector<T> sample = draw_sample(in_, n_, options_.preserve);
-        const bool relative = header_.pointwise() || needs_every_bit(sample);
-        const bool wide = !relative && !options_.lattice_only && spans_too_much(sample);
+        const std::vector<T>& sample = sample_ = draw_sample(in_, n_, options_.preserve);
+        const bool free = !options_.lattice_only || options_.bound == 0;
+        const bool relative = header_.pointwise() || (free && below_spacing(sample, options_.bound));
+        const bool wide = !relative && !options_.lattice_only && spans_too_much(sample, options_.bound);
         const Interval r = relative                        ? Interval{-INFINITY, INFINITY}
                            : options_.lattice_only || wide ? everywhere()
                                                            : reach(sample, 2 * options_.bound);
@@ -92,7 +56,7 @@ class Encoder {
         const size_t start = out_.size();
         if (exact_count_ == n_) lorenzo_of(LinearMap{0, 1}, 0);
         else if (relative) magnitudes();
-        else if (wide) lorenzo_wide({0, 2 * options_.bound});
+        else if (wide) wider_than_codes({0, 2 * options_.bound});
         else bounded(sample);
         if (out_.size() - start > n_ * sizeof(T)) {
             out_.resize(start);
@@ -105,26 +69,6 @@ class Encoder {
     template <class V>
     void grow(V& v) const {
         if (v.size() < n_ + 64) v.resize(n_ + 64);
-    }
-
-    // A bound far below the spacing of the values asks for all of their bits.
-    bool needs_every_bit(const std::vector<T>& sample) const {
-        if (options_.bound == 0) return true;
-        if (options_.lattice_only || sample.empty()) return false;
-        std::vector<double> sizes;
-        for (T v : sample) sizes.push_back(std::fabs(static_cast<double>(v)));
-        const auto half = sizes.begin() + static_cast<ptrdiff_t>(sizes.size() / 2);
-        std::nth_element(sizes.begin(), half, sizes.end());
-        return options_.bound < *half * (sizeof(T) == 4 ? 0x1p-31 : 0x1p-60) ||
-               !std::isnormal(static_cast<T>(options_.bound));
-    }
-
-    // Codes of 31 bits do not reach from one end of the values to the other, outliers aside.
-    bool spans_too_much(const std::vector<T>& sample) const {
-        const Interval r = reach(sample, 2 * options_.bound);
-        size_t outside = 0;
-        for (T v : sample) outside += static_cast<double>(v) < r.low || static_cast<double>(v) > r.high;
-        return outside * 8 > sample.size();
     }
 
     // Fill values that a neighbour within the bound could be mistaken for: nothing else may come back as one of them.
@@ -174,20 +118,42 @@ class Encoder {
     void bounded(const std::vector<T>& sample) {
         const T* values = with_holes();
         const std::vector<Choice> choices = choose(values, dims_, sample, options_, s_);
-        const size_t start = out_.size(), marked = exact_count_;
-        if (choices.size() > 1 && marked > 0) s_.marked.assign(s_.exact.begin(), s_.exact.end());
+        const size_t start = out_.size(), marked = keep_marks();
         code(values, choices[0]);
-        for (size_t k = 1; k < choices.size(); ++k) {
-            const Bytes best(out_.begin() + static_cast<ptrdiff_t>(start), out_.end());
-            out_.resize(start);
-            exact_count_ = marked;
-            if (marked > 0) std::copy(s_.marked.begin(), s_.marked.end(), s_.exact.begin());
-            else std::fill_n(s_.exact.data(), n_, uint8_t{0});
-            code(values, choices[k]);
-            if (out_.size() - start <= best.size()) continue;
-            out_.resize(start);
-            writer_.bytes(best);
-        }
+        for (size_t k = 1; k < choices.size(); ++k) rival(start, marked, [&] { code(values, choices[k]); });
+        try_weights(values, choices[0].map, start, marked);
+    }
+
+    void wider_than_codes(const LinearMap& map) {
+        const T* values = with_holes();
+        const size_t start = out_.size(), marked = keep_marks();
+        lorenzo_wide(map);
+        try_weights(values, map, start, marked);
+    }
+
+    void try_weights(const T* values, const LinearMap& map, size_t start, size_t marked) {
+        if (options_.level < 2) return;
+        const Autoregression a = likely_autoregression(values, dims_, map, rate_since(start));
+        if (!a.weight.empty()) rival(start, marked, [&] { autoregressive(map, a); });
+    }
+
+    size_t keep_marks() {
+        if (exact_count_ > 0) s_.marked.assign(s_.exact.begin(), s_.exact.end());
+        return exact_count_;
+    }
+
+    // Codes in another way, from the same marks, and keeps what is smaller.
+    template <class Encode>
+    void rival(size_t start, size_t marked, Encode&& encode) {
+        const Bytes best(out_.begin() + static_cast<ptrdiff_t>(start), out_.end());
+        out_.resize(start);
+        exact_count_ = marked;
+        if (marked > 0) std::copy(s_.marked.begin(), s_.marked.end(), s_.exact.begin());
+        else std::fill_n(s_.exact.data(), n_, uint8_t{0});
+        encode();
+        if (out_.size() - start <= best.size()) return;
+        out_.resize(start);
+        writer_.bytes(best);
     }
 
     void code(const T* values, const Choice& c) {
@@ -320,7 +286,8 @@ class Encoder {
     }
 
     void lorenzo_of(const LinearMap& map, unsigned mask) {
-        const LatticeJob job = job_of(map);
+        LatticeJob job = job_of(map);
+        if (int64_t q = 0; mask == 0 && map.forward(middle_of(sample_, map.step), q)) job.base = static_cast<double>(q);
         if (to_codes(job)) lorenzo_narrow(map, mask, job);
         else lorenzo_wide(map);
     }
@@ -340,6 +307,33 @@ class Encoder {
         wide_differences(mask, true);
     }
 
+    void autoregressive(const LinearMap& map, const Autoregression& a) {
+        LatticeJob job = job_of(map);
+        job.base = a.mean;
+        const bool narrow = to_codes(job);
+        if (!narrow) to_integers(map);
+        head(Mode::lorenzo, static_cast<uint8_t>((narrow ? 0 : WIDE) | (plain(map) ? PLAIN_STEP : 0)));
+        write_map(map);
+        if (!narrow) return autoregress_from(static_cast<int64_t>(a.mean), true, a);
+        writer_.zigzag(static_cast<int64_t>(a.mean));
+        autoregress(s_.codes, a);
+    }
+
+    void autoregress_from(int64_t base, bool wide, const Autoregression& a) {
+        writer_.zigzag(base);
+        with_codes(base, wide, [&](auto& codes) { autoregress(codes, a); });
+    }
+
+    template <class Q>
+    void autoregress(std::vector<Q>& codes, const Autoregression& a) {
+        writer_.u8(AUTOREGRESSIVE);
+        write_autoregression(a, out_);
+        GridSpec grid;
+        grid.dims = dims_;
+        autoregress_forward(codes.data(), dims_, a);
+        write_codes({grid}, codes);
+    }
+
     template <class Q>
     void differences(unsigned mask, std::vector<Q>& codes) {
         writer_.u8(static_cast<uint8_t>(mask));
@@ -349,18 +343,29 @@ class Encoder {
         write_codes({grid}, codes);
     }
 
-    // The integers in s_.wide, from the first of them on, in 64 or in 32 bits.
+    // The integers in s_.wide, in 64 or in 32 bits, from the first of them on, or from their middle.
     void wide_differences(unsigned mask, bool wide) {
-        const int64_t base = s_.wide[0];
+        const int64_t base = mask == 0 ? wide_middle() : s_.wide[0];
         writer_.zigzag(base);
+        with_codes(base, wide, [&](auto& codes) { differences(mask, codes); });
+    }
+
+    int64_t wide_middle() const {
+        std::vector<int64_t> some;
+        for (size_t i = 0; i < n_; i += n_ / SAMPLE + 1) some.push_back(s_.wide[i]);
+        return middle_of(some, 1);
+    }
+
+    template <class Encode>
+    void with_codes(int64_t base, bool wide, Encode&& encode) {
         if (wide) {
             for (size_t i = 0; i < n_; ++i)
                 s_.wide[i] = static_cast<int64_t>(static_cast<uint64_t>(s_.wide[i]) - static_cast<uint64_t>(base));
-            return differences(mask, s_.wide);
+            return encode(s_.wide);
         }
         grow(s_.codes);
         for (size_t i = 0; i < n_; ++i) s_.codes[i] = static_cast<int32_t>(s_.wide[i] - base);
-        differences(mask, s_.codes);
+        encode(s_.codes);
     }
 
     // Bounds relative to each value, and no loss at all: signs apart, magnitudes through their bit patterns.
@@ -387,12 +392,37 @@ class Encoder {
             signs += s_.sign[i];
             s_.wide[i] = held = q;
         }
+        const std::vector<int64_t> kept(s_.wide.begin(), s_.wide.begin() + static_cast<ptrdiff_t>(n_));
         const unsigned mask = choose_lorenzo(s_.wide.data(), dims_, s_.entropy);
-        const bool wide = span() >= NARROW;
-        head(Mode::lorenzo, static_cast<uint8_t>(MAGNITUDES | (wide ? WIDE : 0) | (signs ? HAS_SIGNS : 0)));
+        const size_t start = out_.size();
+        magnitudes_head(map, signs);
+        wide_differences(mask, span() >= NARROW);
+        if (options_.level < 2) return;
+        const std::vector<double> series(kept.begin(), kept.end());
+        const LinearMap identity{static_cast<double>(kept[0]), 1};
+        Autoregression a = likely_autoregression(series.data(), dims_, identity, rate_since(start));
+        if (a.weight.empty()) return;
+        a.mean += identity.origin;
+        const Bytes differenced(out_.begin() + static_cast<ptrdiff_t>(start), out_.end());
+        out_.resize(start);
+        std::copy(kept.begin(), kept.end(), s_.wide.begin());
+        magnitudes_head(map, signs);
+        autoregress_from(static_cast<int64_t>(a.mean), span() >= NARROW, a);
+        if (out_.size() - start <= differenced.size()) return;
+        out_.resize(start);
+        writer_.bytes(differenced);
+    }
+
+    void magnitudes_head(const MagnitudeMap& map, size_t signs) {
+        const uint8_t wide = span() >= NARROW ? uint8_t{WIDE} : uint8_t{0};
+        head(Mode::lorenzo, static_cast<uint8_t>(MAGNITUDES | wide | (signs ? HAS_SIGNS : 0)));
         if (signs) write_mask(s_.sign.data(), signs, dims_, s_.entropy, out_);
         writer_.varint(map.stride);
-        wide_differences(mask, wide);
+    }
+
+    // Bits a value of what was written from there on.
+    double rate_since(size_t start) const {
+        return 8 * static_cast<double>(out_.size() - start) / static_cast<double>(n_);
     }
 
     bool keeps_ratio(T x, T back) const {
@@ -448,35 +478,20 @@ class Encoder {
     size_t exact_count_ = 0;
     std::vector<T> avoid_;
     double relative_bound_ = 0;  // of magnitudes; 0: every bit
+    std::vector<T> sample_;
 };
 
 }  // namespace
 
 template <class T>
-Status encode_block(const T* in, const Dims& dims, const Header& header, const EncodeOptions& asked,
-                    BlockScratch<T>& scratch, Bytes& out) {
-    EncodeOptions options = asked;
-    options.bound = std::min(options.bound, static_cast<double>(huge<T>()) / 4);  // twice it must not overflow
-    if (options.mse > 0 && options.lattice_only) options.bound = std::min(options.bound, std::sqrt(options.mse));
-    const size_t start = out.size(), n = dims.size();
-    for (int attempt = 0; attempt < 2; ++attempt) {
-        out.resize(start);
-        Encoder<T>(in, dims, header, options, scratch, out).run();
-        if (!options.verify && options.mse == 0) return Status::ok;
-        if (scratch.check.size() < n) scratch.check.resize(n);
-        if (decode_block(View(out).subspan(start), dims, header, scratch, scratch.check.data()) != Status::ok)
-            return Status::bound_violated;
-        const Check c = check(in, scratch.check.data(), n, header, options);
-        if (!c.holds) return Status::bound_violated;
-        if (options.mse == 0 || c.squares <= options.mse * static_cast<double>(c.counted)) return Status::ok;
-        options.bound = std::min(options.bound, std::sqrt(options.mse));
-    }
-    return Status::ok;
+void encode_body(const T* in, const Dims& dims, const Header& header, const EncodeOptions& options,
+                 BlockScratch<T>& scratch, Bytes& out) {
+    Encoder<T>(in, dims, header, options, scratch, out).run();
 }
 
-template Status encode_block<float>(const float*, const Dims&, const Header&, const EncodeOptions&,
-                                    BlockScratch<float>&, Bytes&);
-template Status encode_block<double>(const double*, const Dims&, const Header&, const EncodeOptions&,
-                                     BlockScratch<double>&, Bytes&);
+template void encode_body<float>(const float*, const Dims&, const Header&, const EncodeOptions&, BlockScratch<float>&,
+                                 Bytes&);
+template void encode_body<double>(const double*, const Dims&, const Header&, const EncodeOptions&,
+                                  BlockScratch<double>&, Bytes&);
 
 }  // namespace sciflow

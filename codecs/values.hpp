@@ -12,11 +12,15 @@ namespace sciflow {
 enum Flag : uint8_t {
     HAS_EXACT = 1,
     HAS_SIGNS = 2,
-    WIDE = 4,         // 64-bit integers
-    MAGNITUDES = 8,   // the integers are magnitudes, not multiples of a step
-    PLAIN_STEP = 16,  // origin 0, step twice the bound
-    LOW_BITS = 128,   // the lowest bits of the codes lie apart
+    DOUBLE_INTEGERS = 2,  // of mode described: they are coded as binary64
+    WIDE = 4,             // 64-bit integers
+    MAGNITUDES = 8,       // the integers are magnitudes, not multiples of a step
+    PLAIN_STEP = 16,      // origin 0, step twice the bound
+    LOW_BITS = 128,       // the lowest bits of the codes lie apart
 };
+
+// Of the axes byte of mode lorenzo: weights along an axis follow, for what is left of the differences named beside it.
+inline constexpr uint8_t AUTOREGRESSIVE = 16;
 
 // No base of multiples of a step lies further out: sums with a code stay exact in double.
 inline constexpr int64_t MAX_BASE = int64_t{1} << 52;

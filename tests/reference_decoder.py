@@ -4,83 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.reference_described import read_description
 from tests.reference_low_bits import read_low_bits
+from tests.reference_reader import Axes, Corrupt, DType, Reader, Truncated, Unsupported, Values, require
+from tests.reference_weights import read_weights
 
-Values: TypeAlias = NDArray[Any]
-DType: TypeAlias = np.dtype[Any]  # T
-Axes: TypeAlias = tuple[int, ...]
-
-
-class Corrupt(ValueError):
-    """The bytes break a rule of the page."""
-
-
-class Truncated(Corrupt):
-    """The bytes end early."""
-
-
-class Unsupported(ValueError):
-    """The stream is of a newer version."""
-
-
-def require(holds: bool, rule: str) -> None:
-    if not holds:
-        raise Corrupt(f"broken rule: {rule}")
-
-
-# 1. Numbers
-@dataclass(slots=True)
-class Reader:
-    data: bytes  # fields are taken from its front
-    at: int = 0  # in bits
-
-    @property
-    def left(self) -> int:
-        return len(self.data) - (self.at + 7) // 8
-
-    def take(self, count: int) -> bytes:
-        if count > self.left:
-            raise Truncated(f"{count} bytes expected, {self.left} bytes before the end of {len(self.data)}")
-        self.at = 8 * (len(self.data) - self.left + count)
-        return self.data[self.at // 8 - count : self.at // 8]
-
-    def bits(self, count: int) -> int:
-        require(self.at + count <= 8 * len(self.data), "no bits are read beyond the end")
-        value = int.from_bytes(self.data[self.at // 8 : (self.at + count + 7) // 8], "little") >> self.at % 8
-        self.at += count
-        return value & (1 << count) - 1
-
-    def u8(self) -> int:
-        return self.take(1)[0]
-
-    def f64(self) -> float:
-        value = float(self.array("<f8", 1)[0])
-        require(math.isfinite(value), "every f64 is finite")
-        return value
-
-    def array(self, dtype: str, count: int) -> Values:
-        return np.frombuffer(self.take(count * np.dtype(dtype).itemsize), dtype)
-
-    def varint(self) -> int:
-        groups = [self.u8()]
-        while groups[-1] >= 128:
-            groups.append(self.u8())
-        value = sum((byte & 127) << 7 * place for place, byte in enumerate(groups))
-        require(value < 1 << 64, "a varint is below 2^64")
-        require(groups[-1] > 0 or len(groups) == 1, "a varint has no superfluous last byte of zero")
-        return value
-
-    def checksum(self, checked: bytes) -> None:
-        crc = 0xFFFFFFFF
-        for bit in np.unpackbits(np.frombuffer(checked, "u1"), bitorder="little").tolist():
-            crc = crc >> 1 ^ 0x82F63B78 * (crc & 1 ^ bit)
-        require(self.take(4) == (crc ^ 0xFFFFFFFF).to_bytes(4, "little"), "checksums fit")
+__all__ = ["Corrupt", "Truncated", "Unsupported", "decode"]
 
 
 # 2. The frame
@@ -133,18 +67,34 @@ def decode_block(reader: Reader, shape: Axes, dtype: DType, bound: float) -> Val
     lengths = [1, 1, 1, 1, *(length for length in shape if length > 1)]
     axes = math.prod(lengths[:-3]), *lengths[-3:]
     N, mode, pattern, exact = math.prod(axes), reader.u8(), f"<u{dtype.itemsize}", None
-    require(mode <= 4, "a mode is at most 4")
+    require(mode <= 4 or mode == 7, "there is such a mode")
     if mode <= 1:
         values = reader.array(dtype.str, 1 if mode else N).repeat(N if mode else 1)
     else:
         flags = reader.u8()
-        require(flags & 96 == 0 and (mode == 4 or flags & 0b1110 == 0), "flags belong to their mode")
+        own = {4: 0b1110, 7: 2 if dtype.itemsize == 4 else 0}.get(mode, 0)
+        require(flags & ~(1 if mode == 7 else 0b10010001) & ~own == 0, "flags belong to their mode")
         exact = read_exact_set(reader, axes, pattern) if flags & 1 else None
-        values = decode_coded(reader, mode, flags, axes, dtype, bound)
+        if mode == 7:
+            values = decode_described(reader, np.dtype("<f8") if flags & 2 else dtype, axes, dtype)
+        else:
+            values = decode_coded(reader, mode, flags, axes, dtype, bound)
     require(reader.left == 0, "no bytes are left over behind a body")
     if exact:
         values.view(pattern)[exact[0]] = exact[1]
     return values
+
+
+def decode_described(reader: Reader, held: DType, axes: Axes, dtype: DType) -> Values:
+    described = read_description(
+        reader,
+        axes,
+        dtype,
+        patterns=lambda count: read_patterns(reader, count, "<u8").view("<f8"),
+        codes=lambda count: decode_grids(reader, [((1, 1, 1, count), False)], "<i8")[0].ravel(),
+    )
+    require(reader.data[-reader.left :][:1] != b"\7", "the integers' mode is another")
+    return described(decode_block(reader, axes, held, 0.5).astype("<f8"))
 
 
 def decode_coded(reader: Reader, mode: int, flags: int, axes: Axes, dtype: DType, bound: float) -> Values:
@@ -160,8 +110,10 @@ def decode_coded(reader: Reader, mode: int, flags: int, axes: Axes, dtype: DType
         integers = decode_multilevel(reader, axes, dtype, flags, lattice=True)
         return np.asarray((origin + (integers.astype("<f8") + float(base)) * step).astype(dtype))
     word, differenced = "<i8" if flags & 4 else "<i4", reader.u8()
-    require(differenced <= 15, "there are four axes")
+    require(differenced <= 31, "there are four axes")
+    weights = read_weights(reader) if differenced & 16 else None
     (sums,) = decode_codes(reader, [(axes, False)], flags, word)
+    sums = weights.undo(sums) if weights else sums
     for axis in odd_axes(differenced):
         sums = sums.cumsum(axis, dtype=word)
     q = sums.ravel().astype("<i8").view("<u8") + np.uint64(base % (1 << 64))
@@ -198,15 +150,21 @@ def read_mask(reader: Reader, axes: Axes) -> NDArray[np.bool_]:
 
 def read_exact_set(reader: Reader, axes: Axes, pattern: str) -> tuple[NDArray[np.bool_], Values]:
     """The marked positions, shape (N,), and their bit patterns."""
-    marked, P = read_mask(reader, axes), reader.u8()
+    marked = read_mask(reader, axes)
+    return marked, read_patterns(reader, int(marked.sum()), pattern)
+
+
+def read_patterns(reader: Reader, count: int, pattern: str) -> Values:
+    """So many bit patterns, shape (count,)."""
+    P = reader.u8()
     require(P <= 62, "a palette has at most 62 entries")
-    palette, numbers = reader.array(pattern, P), read_numbers(reader, most=marked.size)
+    palette, numbers = reader.array(pattern, P), read_numbers(reader, most=count)
     lengths = numbers // (P + 1) + 1
-    require(lengths.sum() == marked.sum(), "runs of patterns cover the marked positions")
+    require(lengths.sum() == count, "runs of patterns cover the marked positions")
     kinds = np.repeat(numbers % (P + 1), lengths)
     patterns = np.append(palette, np.zeros(1, pattern))[kinds]
     patterns[kinds == P] = reader.array(pattern, int((kinds == P).sum()))
-    return marked, patterns
+    return np.asarray(patterns)
 
 
 # 6. Codes

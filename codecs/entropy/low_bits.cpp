@@ -8,6 +8,7 @@ namespace sciflow {
 namespace {
 
 constexpr size_t SAMPLES = 4096;
+constexpr double MOST_ZEROS = 0.005;
 constexpr double MOST_SMALL = 0.27;  // share of codes that may lie below the bits taken away
 
 template <class Q>
@@ -39,6 +40,9 @@ unsigned count_low_bits(const Q* codes, size_t n) {
         sum += static_cast<double>(a);
     }
     if (seen == 0 || sum < 16.0 * static_cast<double>(seen)) return 0;
+    // More zeros than such a mean explains repeat something, and would cost their low bits each.
+    const double count = static_cast<double>(seen);
+    if (static_cast<double>(by_length[0]) > count * (count / sum + MOST_ZEROS)) return 0;
     unsigned low = 0;
     for (double mean = sum / static_cast<double>(seen); mean >= 8; mean /= 2) ++low;
     low = std::min(low, most_low_bits<Q>());

@@ -3,7 +3,9 @@
 #pragma once
 
 #include "block.hpp"
+#include "described.hpp"
 #include "exact.hpp"
+#include "predict/autoregress.hpp"
 #include "streams.hpp"
 
 namespace sciflow::tests {
@@ -63,7 +65,40 @@ inline void append_plan_and_codes(const Dims& d, bool lattice, Random& random, B
 }
 
 template <class T>
-Bytes built_body(const Dims& d, Random& random) {
+void append_description(const Dims& d, Random& random, Bytes& out) {
+    DescribedMap<T> map;
+    map.kind = static_cast<MapKind>(random.below(3));
+    map.axes = static_cast<int>(random.below(4));
+    for (size_t s = slices_of(d, map.axes); s > 0; --s) {
+        map.origin.push_back(any_double(random));
+        map.step.push_back(std::fabs(any_double(random)));
+    }
+    for (size_t k = 1 + random.below(d.size()); k > 0; --k)
+        map.table.push_back(std::bit_cast<T>(static_cast<BitsOf<T>>(random.bits() >> random.below(60))));
+    map.table_step = random.once_in(2) ? 0 : std::fabs(any_double(random));
+    EntropyScratch scratch;
+    write_described(map, scratch, out);
+}
+
+inline void append_weights(Random& random, Bytes& out) {
+    Autoregression a;
+    a.axis = static_cast<int>(random.below(AXES));
+    a.shift = static_cast<int>(random.below(MAX_SHIFT + 1));
+    a.weight.resize(1 + random.below(MAX_ORDER));
+    for (int32_t& w : a.weight) w = static_cast<int32_t>(random.bits() % MAX_WEIGHT);
+    write_autoregression(a, out);
+}
+
+template <class T>
+Bytes built_body(const Dims& d, Random& random, bool may_describe = true) {
+    if (may_describe && random.once_in(4)) {
+        const bool exact = random.once_in(2), wider = sizeof(T) == 4 && random.once_in(2);
+        Bytes out = {static_cast<uint8_t>(Mode::described), static_cast<uint8_t>((exact ? 1 : 0) | (wider ? 2 : 0))};
+        if (exact) append_exact_set<T>(d, random, out);
+        append_description<T>(d, random, out);
+        Writer(out).bytes(wider ? built_body<double>(d, random, false) : built_body<T>(d, random, false));
+        return out;
+    }
     const Mode mode = random.once_in(3) ? Mode::multilevel : random.once_in(2) ? Mode::lattice : Mode::lorenzo;
     const unsigned of_lorenzo = mode == Mode::lorenzo ? 14 : 0;
     const unsigned flags = static_cast<unsigned>(random.bits()) & (17 | of_lorenzo);
@@ -84,7 +119,9 @@ Bytes built_body(const Dims& d, Random& random) {
         append_plan_and_codes(d, true, random, out);
         return out;
     }
-    w.u8(static_cast<uint8_t>(random.below(16)));
+    const bool weighted = random.once_in(3);
+    w.u8(static_cast<uint8_t>(random.below(16) + (weighted ? 16 : 0)));
+    if (weighted) append_weights(random, out);
     GridSpec grid;
     grid.dims = d;
     if (wide) append_codes<int64_t>({grid}, d.size(), random, out);

@@ -93,6 +93,28 @@ def scattered() -> Field:
     return field
 
 
+def fields_of_a_message() -> Field:
+    """Levels that were packed each with an origin and a step of its own."""
+    steps = np.exp2(np.array([-6, -7, -6, -5])).reshape(4, 1, 1)
+    origins = 200 + noise((4, 1, 1), bits=16, seed=8) / 4096
+    return np.asarray(origins + noise((4, 16, 20), bits=12).cumsum(2) * steps).astype("<f4")
+
+
+def fixed_point() -> Field:
+    """Multiples of 2^-21 of very different sizes."""
+    sizes = noise((40, 60), bits=5, seed=9) + 16
+    return np.asarray((noise((40, 60), bits=25, seed=10) >> sizes // 2) / 2.0**21).astype("<f4")
+
+
+def swinging(shape: tuple[int, ...], axis: int = -1, dtype: str = "<f8") -> Field:
+    """Noise summed up thrice along an axis."""
+    total = noise(shape, bits=6, seed=11)
+    for _ in range(3):
+        total = total.cumsum(axis)
+        total = total - total.mean(axis, keepdims=True).round().astype(np.int64)
+    return np.asarray(total * 3 / 7168).astype(dtype)
+
+
 def hundredths() -> Field:
     """What an instrument with two decimals wrote."""
     return np.asarray(noise((600,), bits=7, seed=5).cumsum() / 100).astype("<f8")
@@ -117,6 +139,29 @@ EXAMPLES: dict[str, Example] = {
     "low_bits": Example(lambda: hills((30, 41)), SZConfig(Bound.rel(1e-6))),
     "low_bits_series": Example(lambda: hills((2503,), rough=12), SZConfig(Bound.abs(0.02))),
     "low_bits_lossless": Example(lambda: hills((13, 14, 17), "<f8"), SZConfig(Bound.abs(1e-30))),
+    "described_table": Example(
+        lambda: (noise((40, 50), bits=4) ** 3 / 1024).astype("<f4"), SZConfig(Bound.abs(1e-7))
+    ),
+    "described_table_of_steps": Example(
+        lambda: (noise((60, 70), bits=8) * 3 / 7).astype("<f4"), SZConfig(Bound.abs(1e-9))
+    ),
+    "described_table_float64": Example(
+        lambda: noise((60, 70), bits=8) * 3 / 7 + 100, SZConfig(Bound.abs(1e-19))
+    ),
+    "described_quotients": Example(
+        lambda: noise((900,), bits=12).cumsum() / 1000, SZConfig(Bound.abs(1e-15))
+    ),
+    "described_slices": Example(fields_of_a_message, SZConfig(Bound.abs(1e-9))),
+    "described_binary64": Example(fixed_point, SZConfig(Bound.abs(1e-9))),
+    "described_with_holes": Example(
+        lambda: np.where(noise((30, 40), bits=4) > 6, np.nan, noise((30, 40), bits=9) / 8),
+        SZConfig(Bound.abs(1e-9)),
+    ),
+    "weights": Example(lambda: swinging((900,)), SZConfig(Bound.rel(1e-6))),
+    "weights_wide": Example(lambda: swinging((900,)), SZConfig(Bound.rel(1e-11))),
+    "weights_of_columns": Example(lambda: swinging((200, 12), 0, "<f4"), SZConfig(Bound.rel(1e-5))),
+    "weights_lossless": Example(lambda: 3e4 + swinging((900,), dtype="<f4"), SZConfig(Bound.abs(1e-9))),
+    "weights_lossless_float64": Example(lambda: 2.0**20 + swinging((900,)), SZConfig(Bound.abs(1e-19))),
     "fast": Example(lambda: hills((30, 40)), SZConfig(Bound.abs(0.01), level="fast")),
     "max": Example(lambda: hills((30, 40)), SZConfig(Bound.abs(0.01), level="max")),
     "specials": Example(spotted, SZConfig(Bound.abs(0.01))),

@@ -1,0 +1,288 @@
+#include "predict/autoregress.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+namespace sciflow {
+
+namespace {
+
+constexpr size_t LINES = 16, LINE = 1024;
+constexpr int SHIFT = 20;
+constexpr std::array<int, 4> ORDERS = {4, 8, 16, 32};
+constexpr double WORTH = 0.99;  // what a longer order has to come down to of a shorter one's bits
+constexpr size_t SEGMENT = 64;  // residuals of about one size
+constexpr size_t LEAST_LENGTH = 48;
+constexpr double LARGEST = 0x1p62;
+constexpr double LEAST_RATE = 0.7;  // bits a value below which there is little to gain
+constexpr double HOPELESS = 1.3;    // times the rate to come below: so far off, longer orders are not tried
+
+struct Geometry {
+    size_t outer = 1, along = 1, inner = 1;
+
+    Geometry(const Dims& d, int axis) : along(d.n[axis]) {
+        for (int i = 0; i < axis; ++i) outer *= d.n[i];
+        for (int i = axis + 1; i < AXES; ++i) inner *= d.n[i];
+    }
+};
+
+// Lines of a block, each long along an axis.
+using Lines = std::vector<std::vector<double>>;
+
+// Some lines, evenly spread, of the values as integers; a hole repeats the value before it.
+template <class T>
+Lines draw_lines(const T* values, const Dims& dims, int axis, const LinearMap& map) {
+    const Geometry g(dims, axis);
+    const size_t length = std::min(g.along, LINE), places = g.along / length, all = g.outer * g.inner * places;
+    const size_t count = std::clamp(std::min(LINES * LINE, dims.size() / 16) / length, size_t{1}, all);
+    Lines lines;
+    for (size_t k = 0; k < count; ++k) {
+        const size_t at = k * all / count, line = at / places, place = at % places;
+        const T* v = values + ((line / g.inner) * g.along + place * length) * g.inner + line % g.inner;
+        std::vector<double>& q = lines.emplace_back();
+        for (size_t i = 0; i < length; ++i) {
+            const double t = std::rint((static_cast<double>(v[i * g.inner]) - map.origin) / map.step);
+            if (std::fabs(t) < LARGEST) q.push_back(t);
+            else if (!q.empty()) q.push_back(q.back());
+        }
+    }
+    return lines;
+}
+
+// Their mean, as a whole number, which they lose.
+double subtract_mean(Lines& lines) {
+    double sum = 0, count = 0;
+    for (const auto& v : lines)
+        for (double x : v) {
+            sum += x;
+            count += 1;
+        }
+    const double mean = count > 0 ? std::rint(sum / count) : 0;
+    for (auto& v : lines)
+        for (double& x : v) x -= mean;
+    return mean;
+}
+
+using Matrix = std::array<std::array<double, MAX_ORDER + 1>, MAX_ORDER + 1>;
+
+// covariance[i][j]: sums of products of values i and j steps back, over all positions with a full history.
+Matrix covariance_of(const Lines& lines, int order) {
+    Matrix m{};
+    for (const auto& v : lines) {
+        const size_t p = static_cast<size_t>(order), n = v.size();
+        if (n < 2 * p) continue;
+        for (size_t j = 0; j <= p; ++j) {
+            double sum = 0;
+            for (size_t t = p; t < n; ++t) sum += v[t] * v[t - j];
+            m[0][j] += sum;
+            // One step further back along both: a product more at the front, one less at the end.
+            for (size_t i = 1; i + j <= p; ++i) {
+                sum += v[p - i] * v[p - i - j] - v[n - i] * v[n - i - j];
+                m[i][i + j] += sum;
+            }
+        }
+    }
+    for (int i = 0; i <= order; ++i)
+        for (int j = 0; j < i; ++j) m[i][j] = m[j][i];
+    return m;
+}
+
+// Least squares by Cholesky; empty where the matrix is not positive.
+std::vector<double> solve(Matrix m, int order, double ridge) {
+    const auto rows = [&](int i) -> std::array<double, MAX_ORDER + 1>& { return m[static_cast<size_t>(i)]; };
+    std::vector<double> w(static_cast<size_t>(order));
+    for (int i = 1; i <= order; ++i) rows(i)[static_cast<size_t>(i)] += ridge;
+    for (int j = 1; j <= order; ++j) {
+        for (int i = j; i <= order; ++i) {
+            double s = rows(i)[static_cast<size_t>(j)];
+            for (size_t k = 1; k < static_cast<size_t>(j); ++k) s -= rows(i)[k] * rows(j)[k];
+            if (i == j && !(s > 0)) return {};
+            rows(i)[static_cast<size_t>(j)] = i == j ? std::sqrt(s) : s / rows(j)[static_cast<size_t>(j)];
+        }
+    }
+    for (int i = 1; i <= order; ++i) {
+        double s = m[0][static_cast<size_t>(i)];
+        for (size_t k = 1; k < static_cast<size_t>(i); ++k) s -= rows(i)[k] * w[k - 1];
+        w[static_cast<size_t>(i - 1)] = s / rows(i)[static_cast<size_t>(i)];
+    }
+    for (int i = order; i >= 1; --i) {
+        double s = w[static_cast<size_t>(i - 1)];
+        for (int k = i + 1; k <= order; ++k) s -= rows(k)[static_cast<size_t>(i)] * w[static_cast<size_t>(k - 1)];
+        w[static_cast<size_t>(i - 1)] = s / rows(i)[static_cast<size_t>(i)];
+    }
+    return w;
+}
+
+// Bits of integers with two-sided geometric frequencies of this mean size.
+double bits_of(double mean) { return std::log2(1 + 5.44 * mean); }
+
+// Bits a value that the weights leave, from the sizes of the residuals of short segments.
+double rate_of(const Lines& lines, const Autoregression& a) {
+    const size_t p = a.weight.size();
+    const double unit = std::ldexp(1.0, -a.shift);
+    double bits = 0, counted = 0;
+    for (const auto& v : lines) {
+        double sum = 0;
+        size_t held = 0;
+        for (size_t t = 0; t < v.size(); ++t) {
+            double about = t == 0 ? 0 : t < p ? v[t - 1] : 0;
+            for (size_t k = 0; k < p && t >= p; ++k) about += a.weight[k] * unit * v[t - 1 - k];
+            sum += std::fabs(std::rint(v[t] - about));
+            if (++held < SEGMENT && t + 1 != p && t + 1 < v.size()) continue;
+            const double n = static_cast<double>(held);
+            bits += n * bits_of(sum / n);
+            counted += n;
+            sum = 0;
+            held = 0;
+        }
+    }
+    return bits / counted;
+}
+
+Autoregression rounded(const std::vector<double>& w, int axis) {
+    Autoregression a;
+    a.axis = axis;
+    a.shift = SHIFT;
+    for (double x : w) {
+        const double r = std::rint(std::ldexp(x, SHIFT));
+        if (!(std::fabs(r) <= MAX_WEIGHT)) return {};
+        a.weight.push_back(static_cast<int32_t>(r));
+    }
+    return a;
+}
+
+// The weights, of few orders tried, that leave least to code.
+Autoregression fit(const Lines& lines, int axis, double rate) {
+    Autoregression best;
+    double values = 0;
+    for (const auto& v : lines) values += static_cast<double>(v.size());
+    for (int order : ORDERS) {
+        if (lines[0].size() < 4 * static_cast<size_t>(order)) break;
+        Autoregression a = rounded(solve(covariance_of(lines, order), order, 0.02 * values), axis);
+        if (a.weight.empty()) break;
+        a.rate = rate_of(lines, a);
+        if (a.rate > HOPELESS * rate) break;
+        if (best.weight.empty() || a.rate < WORTH * best.rate) best = a;
+    }
+    return best;
+}
+
+// Sums of products of weights and integers, never overflowing.
+template <class Q>
+using SumOf = std::conditional_t<sizeof(Q) == 4, int64_t, __int128>;
+
+// What the weights say of the next value; `before` is the last one, `distance` apart from the one before it.
+template <class Q>
+inline int64_t predicted(const Q* before, size_t distance, const int32_t* weight, size_t order, int shift) {
+    SumOf<Q> sum = (SumOf<Q>{1} << shift) >> 1;
+    for (size_t k = 0; k < order; ++k) sum += SumOf<Q>{weight[k]} * *(before - k * distance);
+    return static_cast<int64_t>(sum >> shift);
+}
+
+template <class Q>
+using WordOf = std::conditional_t<sizeof(Q) == 4, uint32_t, uint64_t>;
+
+template <class Q>
+Q plus(Q a, int64_t b) {
+    return static_cast<Q>(static_cast<WordOf<Q>>(a) + static_cast<WordOf<Q>>(b));
+}
+
+template <class Q>
+Q minus(Q a, int64_t b) {
+    return static_cast<Q>(static_cast<WordOf<Q>>(a) - static_cast<WordOf<Q>>(b));
+}
+
+// Of integer i of a line, i > 0: the one before it until there is enough history.
+template <class Q>
+int64_t prediction(const Q* at, size_t i, size_t distance, const Autoregression& a) {
+    if (i < a.weight.size()) return at[-static_cast<ptrdiff_t>(distance)];
+    return predicted(at - distance, distance, a.weight.data(), a.weight.size(), a.shift);
+}
+
+}  // namespace
+
+template <class T>
+Autoregression likely_autoregression(const T* values, const Dims& dims, const LinearMap& map, double rate) {
+    Autoregression best;
+    best.rate = rate;
+    for (int axis = 0; axis < AXES && rate > LEAST_RATE; ++axis) {
+        if (dims.n[axis] < LEAST_LENGTH) continue;
+        Lines lines = draw_lines(values, dims, axis, map);
+        const double mean = subtract_mean(lines);
+        Autoregression a = fit(lines, axis, best.rate);
+        if (a.weight.empty() || a.rate >= best.rate) continue;
+        best = a;
+        best.mean = mean;
+    }
+    return best;
+}
+
+template <class Q>
+void autoregress_forward(Q* values, const Dims& dims, const Autoregression& a) {
+    const Geometry g(dims, a.axis);
+    std::vector<Q> first(g.inner);  // of each line of a slab, before it changes
+    int64_t before = 0;
+    for (size_t o = 0; o < g.outer; ++o) {
+        Q* slab = values + o * g.along * g.inner;
+        std::copy_n(slab, g.inner, first.data());
+        for (size_t i = g.along; i-- > 1;)
+            for (size_t j = 0; j < g.inner; ++j) {
+                Q* at = slab + i * g.inner + j;
+                *at = minus(*at, prediction(at, i, g.inner, a));
+            }
+        for (size_t j = 0; j < g.inner; ++j) {
+            slab[j] = minus(slab[j], before);
+            before = first[j];
+        }
+    }
+}
+
+template <class Q>
+void autoregress_inverse(Q* values, const Dims& dims, const Autoregression& a) {
+    const Geometry g(dims, a.axis);
+    int64_t before = 0;
+    for (size_t o = 0; o < g.outer; ++o) {
+        Q* slab = values + o * g.along * g.inner;
+        for (size_t j = 0; j < g.inner; ++j) before = slab[j] = plus(slab[j], before);
+        for (size_t i = 1; i < g.along; ++i)
+            for (size_t j = 0; j < g.inner; ++j) {
+                Q* at = slab + i * g.inner + j;
+                *at = plus(*at, prediction(at, i, g.inner, a));
+            }
+    }
+}
+
+template Autoregression likely_autoregression<float>(const float*, const Dims&, const LinearMap&, double);
+template Autoregression likely_autoregression<double>(const double*, const Dims&, const LinearMap&, double);
+
+void write_autoregression(const Autoregression& a, Bytes& out) {
+    Writer w(out);
+    w.u8(static_cast<uint8_t>(a.axis));
+    w.u8(static_cast<uint8_t>(a.weight.size()));
+    w.u8(static_cast<uint8_t>(a.shift));
+    for (int32_t x : a.weight) w.zigzag(x);
+}
+
+Status read_autoregression(Cursor& in, Autoregression& a) {
+    uint8_t axis = 0, order = 0, shift = 0;
+    if (!in.u8(axis) || !in.u8(order) || !in.u8(shift)) return Status::truncated;
+    if (axis > X || order == 0 || order > MAX_ORDER || shift > MAX_SHIFT) return Status::corrupt;
+    a.axis = axis;
+    a.shift = shift;
+    a.weight.resize(order);
+    for (int32_t& x : a.weight) {
+        int64_t v = 0;
+        if (!in.zigzag(v)) return Status::truncated;
+        if (v < -MAX_WEIGHT || v > MAX_WEIGHT) return Status::corrupt;
+        x = static_cast<int32_t>(v);
+    }
+    return Status::ok;
+}
+
+template void autoregress_forward<int32_t>(int32_t*, const Dims&, const Autoregression&);
+template void autoregress_forward<int64_t>(int64_t*, const Dims&, const Autoregression&);
+template void autoregress_inverse<int32_t>(int32_t*, const Dims&, const Autoregression&);
+template void autoregress_inverse<int64_t>(int64_t*, const Dims&, const Autoregression&);
+
+}  // namespace sciflow
