@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.reference_low_bits import read_low_bits
+from tests.reference_raster import Plan, reconstruct
 
 Values: TypeAlias = NDArray[Any]
 DType: TypeAlias = np.dtype[Any]  # T
@@ -133,14 +134,18 @@ def decode_block(reader: Reader, shape: Axes, dtype: DType, bound: float) -> Val
     lengths = [1, 1, 1, 1, *(length for length in shape if length > 1)]
     axes = math.prod(lengths[:-3]), *lengths[-3:]
     N, mode, pattern, exact = math.prod(axes), reader.u8(), f"<u{dtype.itemsize}", None
-    require(mode <= 4, "a mode is at most 4")
+    require(mode <= 5, "a mode is at most 5")
     if mode <= 1:
         values = reader.array(dtype.str, 1 if mode else N).repeat(N if mode else 1)
     else:
         flags = reader.u8()
         require(flags & 96 == 0 and (mode == 4 or flags & 0b1110 == 0), "flags belong to their mode")
         exact = read_exact_set(reader, axes, pattern) if flags & 1 else None
-        values = decode_coded(reader, mode, flags, axes, dtype, bound)
+        if mode == 5:
+            require((plan := Plan(reader.f64(), *reader.array(dtype.str, 3))).is_sound(), "plans are finite")
+            values = reconstruct(decode_codes(reader, [(axes, False)], flags)[0], exact and exact[0], plan)
+        else:
+            values = decode_coded(reader, mode, flags, axes, dtype, bound)
     require(reader.left == 0, "no bytes are left over behind a body")
     if exact:
         values.view(pattern)[exact[0]] = exact[1]
