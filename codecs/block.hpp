@@ -7,6 +7,7 @@
 
 #include "frame.hpp"
 #include "predict/multilevel.hpp"
+#include "predict/raster.hpp"
 
 namespace sciflow {
 
@@ -16,6 +17,7 @@ enum class Mode : uint8_t {
     multilevel = 2,  // interpolation on values, quantised residuals
     lattice = 3,     // interpolation on integers
     lorenzo = 4,     // differences of integers
+    raster = 5,      // least squares from what is reconstructed, quantised residuals
     described = 7,   // integers in a body of their own, and how the source made the values of them
 };
 
@@ -33,6 +35,7 @@ template <class T>
 struct BlockScratch {
     EntropyScratch entropy;
     MultilevelScratch<T> multilevel;
+    RasterScratch<T> raster;
     Scratch<T> work, check;  // check: also the values with holes, before there is something to check
     std::vector<uint8_t> exact, was_exact, marked, sign, outer_exact;
     std::vector<int32_t> codes;

@@ -13,6 +13,7 @@ constexpr size_t LEAST_CROP = 3072, MOST_CROP = 8192;
 constexpr double REFINE_BELOW = 0.8;  // bits a value; there finer coarse levels can save more than they cost
 constexpr unsigned REFINED = 3;
 constexpr double CONTEXT_GAIN = 0.94;     // of rough prices: contexts save more on grids of several levels
+constexpr size_t RASTER_FROM = 512;       // values a block has before learning from it pays
 constexpr double EDGE_ALLOWANCE = 0.985;  // a crop has more edge than its block, and interpolation suffers there
 
 struct Crop {
@@ -351,6 +352,15 @@ LinearMap packing(const T* values, size_t n, const std::vector<T>& sample, doubl
     return packed.step > 0 && lattice_holds(values, n, packed, bound) ? packed : LinearMap{0, 0};
 }
 
+// What raster-scan prediction learns shows in a whole block alone: it has no price. Steps suit it as they suit others.
+Choice raster_choice(const std::vector<Choice>& found) {
+    Choice c;
+    c.mode = Mode::raster;
+    for (size_t k = found.size(); k-- > 0;)
+        if (found[k].mode == Mode::multilevel) c.step = found[k].step;
+    return c;
+}
+
 }  // namespace
 
 template <class T>
@@ -396,6 +406,7 @@ std::vector<Choice> choose(const T* values, const Dims& dims, const std::vector<
     std::vector<Choice> kept = {found[0]};
     for (const Choice& c : found)
         if (kept.size() < 2 && worth_trying(c, kept[0], options.level)) kept.push_back(c);
+    if (options.level >= 3 && !options.lattice_only && dims.size() >= RASTER_FROM) kept.push_back(raster_choice(found));
     return kept;
 }
 

@@ -10,7 +10,7 @@ struct Choice {
     Mode mode = Mode::multilevel;
     unsigned mask = 0;        // axes predicted along (multilevel, lattice) or differenced along (lorenzo)
     LinearMap map;            // lattice, lorenzo
-    double step = 0;          // multilevel
+    double step = 0;          // multilevel, raster
     double price = 0;         // bits, estimated, of the crops
     double rate = 0;          // the same a value
     unsigned refinement = 0;  // multilevel

@@ -26,6 +26,7 @@ class Decoder {
             case Mode::lattice: return predicted(Mode::lattice);
             case Mode::lorenzo: return predicted(Mode::lorenzo);
             case Mode::described: return described();
+            case Mode::raster: return predicted(Mode::raster);
         }
         return Status::corrupt;
     }
@@ -59,6 +60,7 @@ class Decoder {
         if (Status s = read_exact_set(flags); s != Status::ok) return s;
         Status s = mode == Mode::multilevel ? multilevel(flags)
                    : mode == Mode::lattice  ? lattice(flags)
+                   : mode == Mode::raster   ? raster_scan(flags)
                                             : lorenzo_block(flags);
         if (s != Status::ok) return s;
         size_t k = 0;
@@ -92,6 +94,16 @@ class Decoder {
         if (Status s = read_plan(in_, dims_, plan); s != Status::ok) return s;
         if (Status s = read_codes(flags, multilevel_grids(dims_, plan.mask), s_.codes); s != Status::ok) return s;
         multilevel_decode(s_.codes.data(), dims_, plan, out_, s_.multilevel);
+        return Status::ok;
+    }
+
+    Status raster_scan(uint8_t flags) {
+        RasterPlan<T> plan;
+        if (Status s = read_raster_plan(in_, plan); s != Status::ok) return s;
+        GridSpec grid;
+        grid.dims = dims_;
+        if (Status s = read_codes(flags, {grid}, s_.codes); s != Status::ok) return s;
+        raster_decode(s_.codes.data(), (flags & HAS_EXACT) ? s_.exact.data() : nullptr, dims_, plan, out_, s_.raster);
         return Status::ok;
     }
 

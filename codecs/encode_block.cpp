@@ -159,6 +159,7 @@ class Encoder {
     void code(const T* values, const Choice& c) {
         if (c.mode == Mode::multilevel) multilevel_of(values, c);
         else if (c.mode == Mode::lattice) lattice_of(c);
+        else if (c.mode == Mode::raster) raster_of(c);
         else lorenzo_of(c.map, c.mask);
     }
 
@@ -184,6 +185,18 @@ class Encoder {
         head(Mode::multilevel, 0);
         write_plan(dims_, plan, out_);
         write_codes(multilevel_grids(dims_, plan.mask), s_.codes);
+    }
+
+    void raster_of(const Choice& c) {
+        grow(s_.codes);
+        const RasterPlan<T> plan = plan_raster(in_, s_.exact.data(), n_, c.step);
+        exact_count_ +=
+            raster_encode(in_, dims_, {options_.bound, avoid_}, plan, s_.exact.data(), s_.codes.data(), s_.raster);
+        head(Mode::raster, 0);
+        write_raster_plan(plan, out_);
+        GridSpec grid;
+        grid.dims = dims_;
+        write_codes({grid}, s_.codes);
     }
 
     // Integers of every value into s_.wide; where one misses the bound, the value is exact. Holes repeat the last.

@@ -15,6 +15,7 @@ namespace sciflow::SCIFLOW_ISA {
 namespace {
 #include "strips.hpp"
 #include "predict/interpolate.hpp"
+#include "predict/least_squares.hpp"
 #include "predict/lorenzo.hpp"
 #include "predict/quantize.hpp"
 #include "scan.hpp"
@@ -34,6 +35,9 @@ const Kernels table = {
     {mark_exact<double>, mark_pattern<double>, clearly_within<double>, pattern_kept<double>},
     {lorenzo_forward<int32_t>, lorenzo_inverse<int32_t>},
     {lorenzo_forward<int64_t>, lorenzo_inverse<int64_t>},
+    {encode_strip<float>, decode_strip<float>},
+    {encode_strip<double>, decode_strip<double>},
+    {add_products, blend_sums, solve_sums},
     {model_grid<int32_t>, decode_grid<int32_t>, take_low<int32_t>, give_low<int32_t>},
     {model_grid<int64_t>, decode_grid<int64_t>, take_low<int64_t>, give_low<int64_t>},
     rans_encode_row,

@@ -77,6 +77,58 @@ struct Scan {
     bool (*pattern_kept)(const T* in, const T* out, size_t n, uint64_t pattern);
 };
 
+// ---- raster-scan prediction --------------------------------------------------------------------------------------
+
+inline constexpr size_t STRIP = 64;  // values that are predicted with the same weights at a time
+inline constexpr int MAX_WIDTH = 48;
+inline constexpr int BIAS_TAPS = 5;
+inline constexpr int BIAS_CONTEXTS = 243;
+inline constexpr double BIAS_MEMORY = 64, BIAS_PRIOR = 4;
+inline constexpr double RIDGE_NOISE = 0x1p-12;  // squared steps a value
+inline constexpr double RIDGE_GROWTH = 1 + 0x1p-30;
+
+// Columns of a block's statistics: its taps, the target and a one, in whole vectors of eight.
+constexpr int statistics_width(int taps) { return (taps + 9) & ~7; }
+
+// The mean error of the values that stood alike among their neighbours.
+struct Bias {
+    double sum = 0, count = 0, correction = 0;
+};
+
+template <class T>
+struct StripJob {
+    const T* const* tap = nullptr;  // tap[k][x] is value x's neighbour
+    int taps = 0, serial = 0;       // the last ones lie in the row that is being decoded
+    int bias_tap[BIAS_TAPS] = {};
+    size_t count = 0;
+    const double* weights = nullptr;
+    double* features = nullptr;  // [taps + 1][STRIP], the last the targets
+    Bias* bias = nullptr;
+    double centre = 0, step = 0, inverse = 0, low = 0, high = 0;
+    T rounded_step = 0;
+    T* out = nullptr;
+    int32_t* codes = nullptr;
+    uint8_t* exact = nullptr;  // decode: only read
+    const T* in = nullptr;     // from here on: encode alone
+    double bound = 0;
+    const T* avoid = nullptr;
+    size_t avoided = 0;
+    size_t failures = 0;
+};
+
+template <class T>
+struct Raster {
+    void (*encode_strip)(StripJob<T>& job);
+    void (*decode_strip)(StripJob<T>& job);
+};
+
+struct LeastSquares {
+    void (*add_products)(const double* features, const uint8_t* exact, size_t count, int taps, double* turned,
+                         double* sums);
+    void (*blend_sums)(double* to, double keep, const double* from, double factor, int taps);
+    bool (*solve_sums)(double* sums, int taps, double* weights);
+};
+
 // ---- entropy coding --------------------------------------------------------------------------------------------
 
 inline constexpr int LANES = 32;  // interleaved rANS states
@@ -149,6 +201,9 @@ struct Kernels {
     Scan<double> scan_f64;
     Lorenzo<int32_t> lorenzo_i32;
     Lorenzo<int64_t> lorenzo_i64;
+    Raster<float> raster_f32;
+    Raster<double> raster_f64;
+    LeastSquares least_squares;
     Entropy<int32_t> entropy_i32;
     Entropy<int64_t> entropy_i64;
     // Encodes one row backwards; returns the new write position (words grow downwards).
@@ -174,6 +229,11 @@ template <class T>
 const Scan<T>& scan(const Kernels& k) {
     if constexpr (sizeof(T) == 4) return k.scan_f32;
     else return k.scan_f64;
+}
+template <class T>
+const Raster<T>& raster(const Kernels& k) {
+    if constexpr (sizeof(T) == 4) return k.raster_f32;
+    else return k.raster_f64;
 }
 template <class Q>
 const Entropy<Q>& entropy(const Kernels& k) {

@@ -69,7 +69,16 @@ def test_it_is_short_and_knows_only_numpy(file: Path) -> None:
     nodes = list(ast.walk(ast.parse(source)))
     imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     imported |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
-    ours = {"__future__", "collections.abc", "dataclasses", "math", "numpy", "numpy.typing", "typing"}
+    ours = {
+        "__future__",
+        "collections",
+        "collections.abc",
+        "dataclasses",
+        "math",
+        "numpy",
+        "numpy.typing",
+        "typing",
+    }
     assert {name for name in imported if not name.startswith("tests.reference_")} <= ours
 
 

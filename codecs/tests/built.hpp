@@ -90,6 +90,12 @@ inline void append_weights(Random& random, Bytes& out) {
 }
 
 template <class T>
+void append_raster_plan(Random& random, Bytes& out) {
+    const auto any = [&] { return static_cast<T>(any_double(random)); };
+    write_raster_plan<T>({std::fabs(any_double(random)), any(), any(), any()}, out);
+}
+
+template <class T>
 Bytes built_body(const Dims& d, Random& random, bool may_describe = true) {
     if (may_describe && random.once_in(4)) {
         const bool exact = random.once_in(2), wider = sizeof(T) == 4 && random.once_in(2);
@@ -99,7 +105,10 @@ Bytes built_body(const Dims& d, Random& random, bool may_describe = true) {
         Writer(out).bytes(wider ? built_body<double>(d, random, false) : built_body<T>(d, random, false));
         return out;
     }
-    const Mode mode = random.once_in(3) ? Mode::multilevel : random.once_in(2) ? Mode::lattice : Mode::lorenzo;
+    const Mode mode = random.once_in(3)   ? Mode::multilevel
+                      : random.once_in(3) ? Mode::raster
+                      : random.once_in(2) ? Mode::lattice
+                                          : Mode::lorenzo;
     const unsigned of_lorenzo = mode == Mode::lorenzo ? 14 : 0;
     const unsigned flags = static_cast<unsigned>(random.bits()) & (17 | of_lorenzo);
     const bool exact = flags & 1, signs = flags & 2, wide = flags & 4, magnitudes = flags & 8, plain = flags & 16;
@@ -108,6 +117,13 @@ Bytes built_body(const Dims& d, Random& random, bool may_describe = true) {
     if (exact) append_exact_set<T>(d, random, out);
     if (mode == Mode::multilevel) {
         append_plan_and_codes(d, false, random, out);
+        return out;
+    }
+    if (mode == Mode::raster) {
+        append_raster_plan<T>(random, out);
+        GridSpec grid;
+        grid.dims = d;
+        append_codes<int32_t>({grid}, d.size(), random, out);
         return out;
     }
     std::vector<uint8_t> mask(d.size());

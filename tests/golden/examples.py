@@ -113,6 +113,20 @@ def swinging(shape: tuple[int, ...], axis: int = -1, dtype: str = "<f8") -> Fiel
         total = total.cumsum(axis)
         total = total - total.mean(axis, keepdims=True).round().astype(np.int64)
     return np.asarray(total * 3 / 7168).astype(dtype)
+def ripples(shape: tuple[int, ...], dtype: str = "<f4", *, hole: bool = False) -> Field:
+    """Waves across all axes, as integer recurrences make them, with a little noise; NaN in a hole."""
+    wave = [0, 4096]
+    while len(wave) < 3 * sum(shape):
+        wave.append((wave[-1] * (300 + len(wave) % 7) >> 8) - wave[-2])
+    heights, axes = np.array(wave, np.int64), np.ix_(*(np.arange(n, dtype=np.int64) for n in shape))
+    total = noise(shape, bits=3, seed=8)
+    for direction in range(3):
+        phase = sum((1 + (direction + index) % 3) * axis for index, axis in enumerate(axes))
+        total = total + heights[phase] * (direction + 1)
+    field = np.asarray(total / 64).astype(dtype)
+    if hole:
+        field[tuple(slice(n // 3, n // 2) for n in shape)] = np.nan
+    return field
 
 
 def hundredths() -> Field:
@@ -136,6 +150,13 @@ EXAMPLES: dict[str, Example] = {
     "fortran_order": Example(lambda: np.asfortranarray(hills((30, 20))), SZConfig(Bound.abs(0.01))),
     "big_endian": Example(lambda: hills((30, 20), ">f4"), SZConfig(Bound.abs(0.01))),
     "blocks": Example(lambda: hills((9, 10, 12)), SZConfig(Bound.abs(0.01), block_values=300)),
+    "raster_series": Example(lambda: ripples((1500,)), SZConfig(Bound.abs(0.05), level="max")),
+    "raster_few_rows": Example(lambda: ripples((5, 300)), SZConfig(Bound.abs(0.5), level="max")),
+    "raster_plane": Example(lambda: ripples((24, 90), hole=True), SZConfig(Bound.abs(0.05), level="max")),
+    "raster_volume": Example(
+        lambda: ripples((3, 40, 9), "<f8", hole=True), SZConfig(Bound.abs(0.05), level="max")
+    ),
+    "raster_4d": Example(lambda: ripples((3, 4, 17, 20)), SZConfig(Bound.abs(0.5), level="max")),
     "low_bits": Example(lambda: hills((30, 41)), SZConfig(Bound.rel(1e-6))),
     "low_bits_series": Example(lambda: hills((2503,), rough=12), SZConfig(Bound.abs(0.02))),
     "low_bits_lossless": Example(lambda: hills((13, 14, 17), "<f8"), SZConfig(Bound.abs(1e-30))),

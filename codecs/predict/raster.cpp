@@ -1,0 +1,363 @@
+#include "predict/raster.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace sciflow {
+
+namespace {
+
+constexpr size_t MOST_TILES = 64;    // of a row
+constexpr size_t SERIES_BELOW = 16;  // rows: fewer of them are series, whose statistics run along them
+constexpr size_t GROUP = 4;          // rows whose statistics the next plane finds together
+constexpr size_t MOST_KEPT = 1024;   // groups times tiles of a plane
+constexpr double GLOBAL_VALUES = 2;  // that the statistics of all values count as
+constexpr double SERIES_KEEP = 15.0 / 16, ROWS_KEEP = 29.0 / 32, GROUP_KEEP = 3.0 / 8;
+
+struct Tap {
+    int8_t d0, d1, d2, dx;
+};
+
+struct Stencil {
+    std::vector<Tap> taps;  // the first is what others are compared with; those in the row itself come last
+    int serial = 0;
+    std::array<int, BIAS_TAPS> bias{};
+
+    void row(int d0, int d1, int d2, int from, int to) {
+        for (int x = from; x <= to; ++x)
+            taps.push_back(
+                {static_cast<int8_t>(d0), static_cast<int8_t>(d1), static_cast<int8_t>(d2), static_cast<int8_t>(x)});
+    }
+    void this_row(int n) {
+        for (int x = n; x > 0; --x) row(0, 0, 0, -x, -x);
+        serial = n;
+    }
+    int find(int d2, int dx) const {
+        for (size_t k = 0; k < taps.size(); ++k)
+            if (taps[k].d0 == 0 && taps[k].d1 == 0 && taps[k].d2 == d2 && taps[k].dx == dx) return static_cast<int>(k);
+        return 0;
+    }
+};
+
+Stencil series_stencil() {
+    Stencil s;
+    for (int x = 1; x <= 14; ++x) s.row(0, 0, 0, -x, -x);
+    s.serial = 14;
+    s.bias = {0, 1, 2, 3, 4};
+    return s;
+}
+
+Stencil stencil_of(const Dims& d) {
+    if (d.n[2] == 1) return series_stencil();
+    Stencil s;
+    s.row(0, 0, -1, 0, 0);
+    if (d.n[1] == 1) {
+        s.row(0, 0, -1, -3, -1);
+        s.row(0, 0, -1, 1, 4);
+        s.row(0, 0, -2, -3, 3);
+        s.row(0, 0, -3, -1, 1);
+        s.this_row(4);
+    } else {
+        s.row(0, 0, -1, -2, -1);
+        s.row(0, 0, -1, 1, 2);
+        s.row(0, 0, -2, -2, 2);
+        for (int y = -2; y <= 2; ++y) s.row(0, -1, y, y * y == 4 ? -1 : -2, y * y == 4 ? 1 : 2);
+        for (int y = -1; y <= 1; ++y) s.row(0, -2, y, y ? 0 : -1, y ? 0 : 1);
+        if (d.n[0] > 1) {
+            s.row(-1, -1, 0, 0, 0);
+            for (int y = -1; y <= 1; ++y) s.row(-1, 0, y, y ? 0 : -1, y ? 0 : 1);
+            s.row(-1, 1, 0, 0, 0);
+            s.row(-2, 0, 0, 0, 0);
+        }
+        s.this_row(2);
+    }
+    s.bias = {0, s.find(-1, -1), s.find(-1, 1), s.find(0, -2), s.find(0, -1)};
+    return s;
+}
+
+// How a block's statistics are cut: tiles of a row, groups of rows.
+struct Tiling {
+    bool series = false;
+    size_t width = STRIP, tiles = 1, groups = 0, height = GROUP;
+    size_t rows_a_fit = 1;
+    double keep = ROWS_KEEP;
+
+    explicit Tiling(const Dims& d) {
+        const bool plane = d.n[0] == 1 && d.n[1] == 1;
+        series = plane && d.n[2] < SERIES_BELOW;
+        keep = series ? SERIES_KEEP : ROWS_KEEP;
+        rows_a_fit = std::max<size_t>(1, STRIP / d.n[X]);
+        if (series) return;
+        const size_t strips = (d.n[X] + STRIP - 1) / STRIP;
+        width = STRIP * ((strips + MOST_TILES - 1) / MOST_TILES);
+        tiles = (d.n[X] + width - 1) / width;
+        height = std::max(GROUP, (d.n[2] * tiles + MOST_KEPT - 1) / MOST_KEPT);
+        if (!plane) groups = (d.n[2] + height - 1) / height;
+    }
+};
+
+// Sums of products: of all values, of each tile of the rows before, of each group and tile of the plane before.
+class Statistics {
+  public:
+    Statistics(const Tiling& t, int taps, std::vector<double>& memory) : t_(t), taps_(taps) {
+        const size_t width = static_cast<size_t>(statistics_width(taps));
+        cell_ = width * width;
+        count_ = (static_cast<size_t>(taps) + 1) * (width + 1);
+        memory.assign(cell_ * (3 + 3 * t.tiles + (t.groups + 1) * t.tiles), 0.0);
+        at_ = memory.data();
+    }
+
+    double* tile() { return at_; }
+
+    // Weights for a tile.
+    void fit(size_t tile, double* weights) {
+        double* a = cell(1);
+        const size_t from = tile > 0 ? tile - 1 : 0, to = std::min(tile + 2, t_.tiles);
+        const double seen = all()[count_];
+        std::fill_n(a, cell_, 0.0);
+        blend(a, 1, all(), GLOBAL_VALUES / std::max(seen, 1.0));
+        for (size_t t = from; t < to; ++t) blend(a, 1, column(t), 1);
+        if (t_.groups > 0) blend(a, 1, before(tile), 1);
+        kernels().least_squares.solve_sums(a, taps_, weights);
+    }
+
+    // A tile of a row is complete.
+    void fold(size_t tile) {
+        blend(column(tile), t_.keep, this->tile(), 1);
+        if (t_.groups > 0) blend(fresh(tile), 1, this->tile(), 1);
+        blend(all(), 1, this->tile(), 1);
+        std::fill_n(this->tile(), cell_, 0.0);
+    }
+
+    void open_row(size_t i2) {
+        if (t_.groups == 0 || i2 % t_.height > 0) return;
+        const size_t group = i2 / t_.height, end = std::min(group + 2, t_.groups);
+        for (size_t tile = 0; tile < t_.tiles; ++tile) {
+            std::fill_n(before(tile), cell_, 0.0);
+            for (size_t g = group; g < end; ++g)
+                for (size_t t = tile > 0 ? tile - 1 : 0; t < std::min(tile + 2, t_.tiles); ++t)
+                    blend(before(tile), 1, kept(g, t), 1);
+        }
+    }
+
+    void close_row(size_t i2, size_t rows) {
+        if (t_.groups == 0 || (i2 + 1 < rows && (i2 + 1) % t_.height > 0)) return;
+        for (size_t tile = 0; tile < t_.tiles; ++tile) {
+            blend(kept(i2 / t_.height, tile), GROUP_KEEP, fresh(tile), 1);
+            std::fill_n(fresh(tile), cell_, 0.0);
+            if (i2 + 1 == rows) std::fill_n(column(tile), cell_, 0.0);
+        }
+    }
+
+  private:
+    double* cell(size_t k) { return at_ + k * cell_; }
+    double* all() { return cell(2); }
+    double* column(size_t tile) { return cell(3 + tile); }
+    double* fresh(size_t tile) { return cell(3 + t_.tiles + tile); }
+    double* before(size_t tile) { return cell(3 + 2 * t_.tiles + tile); }
+    double* kept(size_t group, size_t tile) { return cell(3 + (3 + group) * t_.tiles + tile); }
+    void blend(double* to, double keep, const double* from, double factor) {
+        kernels().least_squares.blend_sums(to, keep, from, factor, taps_);
+    }
+
+    const Tiling& t_;
+    int taps_;
+    size_t cell_, count_;
+    double* at_;
+};
+
+template <class T>
+class Walk {
+  public:
+    Walk(const Dims& dims, const RasterPlan<T>& plan, RasterScratch<T>& scratch)
+        : dims_(dims),
+          stencil_(stencil_of(dims)),
+          tiling_(dims),
+          margin_(std::max<size_t>(4, static_cast<size_t>(stencil_.serial))),
+          stride_(dims.n[X] + 2 * margin_),
+          scratch_(scratch),
+          taps_(static_cast<int>(stencil_.taps.size())),
+          statistics_(tiling_, taps_, scratch.statistics),
+          weights_(tiling_.tiles * stencil_.taps.size()),
+          bias_(BIAS_CONTEXTS),
+          first_(stride_, plan.centre),
+          nothing_exact_(STRIP) {
+        if (scratch.rows.size() < dims.rows() * stride_) scratch.rows.resize(dims.rows() * stride_);
+        scratch.strip.resize(static_cast<size_t>(taps_ + 1) * STRIP + STRIP * MAX_WIDTH);
+        job_.taps = taps_;
+        job_.serial = stencil_.serial;
+        std::copy(stencil_.bias.begin(), stencil_.bias.end(), job_.bias_tap);
+        job_.features = scratch.strip.data();
+        job_.bias = bias_.data();
+        job_.centre = static_cast<double>(plan.centre);
+        job_.step = plan.step;
+        job_.inverse = 1 / plan.step;
+        job_.low = static_cast<double>(plan.low);
+        job_.high = static_cast<double>(plan.high);
+        job_.rounded_step = static_cast<T>(plan.step);
+    }
+
+    StripJob<T>& job() { return job_; }
+
+    // Calls visit(position) for each strip in order, its job filled in but for what belongs to the caller.
+    template <class Visit>
+    void run(Visit&& visit) {
+        size_t r = 0;
+        for (size_t i0 = 0; i0 < dims_.n[0]; ++i0)
+            for (size_t i1 = 0; i1 < dims_.n[1]; ++i1)
+                for (size_t i2 = 0; i2 < dims_.n[2]; ++i2, ++r) {
+                    statistics_.open_row(i2);
+                    row(r, i0, i1, i2, visit);
+                    statistics_.close_row(i2, dims_.n[2]);
+                }
+    }
+
+    const T* row_at(size_t r) const { return scratch_.rows.data() + r * stride_ + margin_; }
+
+  private:
+    T* mutable_row(size_t r) { return scratch_.rows.data() + r * stride_ + margin_; }
+
+    // What stands for a row that is not there.
+    const T* substitute(size_t i0, size_t i1, size_t i2) const {
+        if (i2 > 0) return row_at(index(i0, i1, i2 - 1));
+        if (i1 > 0) return row_at(index(i0, i1 - 1, i2));
+        return i0 > 0 ? row_at(index(i0 - 1, i1, i2)) : first_.data() + margin_;
+    }
+
+    size_t index(size_t i0, size_t i1, size_t i2) const { return (i0 * dims_.n[1] + i1) * dims_.n[2] + i2; }
+
+    static size_t moved(size_t i, int by, size_t n) {
+        if (by < 0) return i >= static_cast<size_t>(-by) ? i - static_cast<size_t>(-by) : 0;
+        return std::min(i + static_cast<size_t>(by), n - 1);
+    }
+
+    void find_taps(size_t r, size_t i0, size_t i1, size_t i2) {
+        const T* const missing = substitute(i0, i1, i2);
+        for (size_t k = 0; k < stencil_.taps.size(); ++k) {
+            const Tap& t = stencil_.taps[k];
+            const size_t at =
+                index(moved(i0, t.d0, dims_.n[0]), moved(i1, t.d1, dims_.n[1]), moved(i2, t.d2, dims_.n[2]));
+            const bool here = t.d0 == 0 && t.d1 == 0 && t.d2 == 0;
+            at_[k] = (here || at < r ? row_at(at) : missing) + t.dx;
+        }
+    }
+
+    template <class Visit>
+    void row(size_t r, size_t i0, size_t i1, size_t i2, Visit&& visit) {
+        T* const values = mutable_row(r);
+        const size_t n = dims_.n[X];
+        std::fill_n(values - margin_, margin_, substitute(i0, i1, i2)[0]);
+        find_taps(r, i0, i1, i2);
+        for (size_t x = 0; x < n; x += STRIP) {
+            const size_t tile = tiling_.series ? 0 : x / tiling_.width;
+            double* const weights = weights_.data() + tile * stencil_.taps.size();
+            if (x % tiling_.width == 0 && r % tiling_.rows_a_fit == 0) statistics_.fit(tile, weights);
+            for (size_t k = 0; k < stencil_.taps.size(); ++k) moved_[k] = at_[k] + x;
+            job_.tap = moved_;
+            job_.count = std::min(STRIP, n - x);
+            job_.weights = weights;
+            job_.out = values + x;
+            job_.exact = nothing_exact_.data();
+            visit(r * n + x);
+            kernels().least_squares.add_products(job_.features, job_.exact, job_.count, taps_,
+                                                 scratch_.strip.data() + static_cast<size_t>(taps_ + 1) * STRIP,
+                                                 statistics_.tile());
+            if (x + STRIP >= n || (x + STRIP) % tiling_.width == 0) statistics_.fold(tile);
+        }
+        std::fill_n(values + n, margin_, values[n - 1]);
+    }
+
+    const Dims dims_;
+    const Stencil stencil_;
+    const Tiling tiling_;
+    const size_t margin_, stride_;  // cells that a row is extended by at either end; of a row
+    RasterScratch<T>& scratch_;
+    const int taps_;
+    Statistics statistics_;
+    std::vector<double> weights_;
+    std::vector<Bias> bias_;
+    std::vector<T> first_;
+    std::vector<uint8_t> nothing_exact_;
+    const T* at_[MAX_WIDTH];
+    const T* moved_[MAX_WIDTH];
+    StripJob<T> job_;
+};
+
+}  // namespace
+
+template <class T>
+RasterPlan<T> plan_raster(const T* values, const uint8_t* exact, size_t n, double step) {
+    RasterPlan<T> plan;
+    plan.step = step;
+    bool first = true;
+    for (size_t i = 0; i < n; ++i) {
+        if (exact[i]) continue;
+        if (first) plan.centre = plan.low = plan.high = values[i];
+        plan.low = std::min(plan.low, values[i]);
+        plan.high = std::max(plan.high, values[i]);
+        first = false;
+    }
+    return plan;
+}
+
+template <class T>
+size_t raster_encode(const T* values, const Dims& dims, const Promise<T>& promise, const RasterPlan<T>& plan,
+                     uint8_t* exact, int32_t* codes, RasterScratch<T>& scratch) {
+    Walk<T> walk(dims, plan, scratch);
+    StripJob<T>& job = walk.job();
+    job.bound = promise.bound;
+    job.avoid = promise.avoid.data();
+    job.avoided = promise.avoid.size();
+    walk.run([&](size_t at) {
+        job.in = values + at;
+        job.codes = codes + at;
+        job.exact = exact + at;
+        raster<T>(kernels()).encode_strip(job);
+    });
+    return job.failures;
+}
+
+template <class T>
+void raster_decode(const int32_t* codes, const uint8_t* exact, const Dims& dims, const RasterPlan<T>& plan, T* values,
+                   RasterScratch<T>& scratch) {
+    Walk<T> walk(dims, plan, scratch);
+    StripJob<T>& job = walk.job();
+    walk.run([&](size_t at) {
+        job.codes = const_cast<int32_t*>(codes) + at;
+        if (exact) job.exact = const_cast<uint8_t*>(exact) + at;
+        raster<T>(kernels()).decode_strip(job);
+        std::copy_n(job.out, job.count, values + at);
+    });
+}
+
+template <class T>
+void write_raster_plan(const RasterPlan<T>& plan, Bytes& out) {
+    Writer w(out);
+    w.raw(plan.step);
+    w.raw(plan.centre);
+    w.raw(plan.low);
+    w.raw(plan.high);
+}
+
+template <class T>
+Status read_raster_plan(Cursor& in, RasterPlan<T>& plan) {
+    if (!in.raw(plan.step) || !in.raw(plan.centre) || !in.raw(plan.low) || !in.raw(plan.high)) return Status::truncated;
+    const T step = static_cast<T>(plan.step);
+    const bool finite = std::isfinite(plan.step) && std::isfinite(step) && std::isfinite(1 / plan.step) &&
+                        std::isfinite(plan.centre) && std::isfinite(plan.low) && std::isfinite(plan.high);
+    return finite && step > 0 ? Status::ok : Status::corrupt;
+}
+
+#define SCIFLOW_RASTER(T)                                                                                      \
+    template RasterPlan<T> plan_raster<T>(const T*, const uint8_t*, size_t, double);                           \
+    template size_t raster_encode<T>(const T*, const Dims&, const Promise<T>&, const RasterPlan<T>&, uint8_t*, \
+                                     int32_t*, RasterScratch<T>&);                                             \
+    template void raster_decode<T>(const int32_t*, const uint8_t*, const Dims&, const RasterPlan<T>&, T*,      \
+                                   RasterScratch<T>&);                                                         \
+    template void write_raster_plan<T>(const RasterPlan<T>&, Bytes&);                                          \
+    template Status read_raster_plan<T>(Cursor&, RasterPlan<T>&);
+SCIFLOW_RASTER(float)
+SCIFLOW_RASTER(double)
+#undef SCIFLOW_RASTER
+
+}  // namespace sciflow

@@ -1,0 +1,218 @@
+"""Section 9 of docs/format.md, for the reference decoder: values predicted in C order by least squares."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Values: TypeAlias = NDArray[Any]
+Axes: TypeAlias = tuple[int, ...]
+Tap: TypeAlias = tuple[int, int, int, int]
+
+
+class Plan(NamedTuple):
+    """What is sent beside the codes."""
+
+    step: float
+    centre: Values  # of type T, as are the others
+    low: Values
+    high: Values
+
+    def is_sound(self) -> bool:
+        rounded = self.centre.dtype.type(self.step)
+        finite = np.isfinite([rounded, np.divide(1.0, self.step), self.centre, self.low, self.high])
+        return bool(finite.all() and rounded > 0)
+
+
+def row_taps(d0: int, d1: int, d2: int, first: int, last: int) -> list[Tap]:
+    return [(d0, d1, d2, dx) for dx in range(first, last + 1)]
+
+
+def taps_of(axes: Axes) -> list[Tap]:
+    n0, n1, n2, _ = axes
+    if n2 == 1:
+        return [(0, 0, 0, -dx) for dx in range(1, 15)]
+    taps = [(0, 0, -1, 0)]
+    if n1 == 1:
+        taps += row_taps(0, 0, -1, -3, -1) + row_taps(0, 0, -1, 1, 4) + row_taps(0, 0, -2, -3, 3)
+        return taps + row_taps(0, 0, -3, -1, 1) + row_taps(0, 0, 0, -4, -1)
+    taps += row_taps(0, 0, -1, -2, -1) + row_taps(0, 0, -1, 1, 2) + row_taps(0, 0, -2, -2, 2)
+    for d2, reach in ((-2, 1), (-1, 2), (0, 2), (1, 2), (2, 1)):
+        taps += row_taps(0, -1, d2, -reach, reach)
+    taps += row_taps(0, -2, -1, 0, 0) + row_taps(0, -2, 0, -1, 1) + row_taps(0, -2, 1, 0, 0)
+    if n0 > 1:
+        taps += row_taps(-1, -1, 0, 0, 0) + row_taps(-1, 0, -1, 0, 0) + row_taps(-1, 0, 0, -1, 1)
+        taps += row_taps(-1, 0, 1, 0, 0) + row_taps(-1, 1, 0, 0, 0) + row_taps(-2, 0, 0, 0, 0)
+    return taps + row_taps(0, 0, 0, -2, -1)
+
+
+class Tiling:
+    """How the rows of a block are cut, and which of them count for a fit."""
+
+    def __init__(self, axes: Axes) -> None:
+        n0, n1, n2, n3 = axes
+        self.plane = n0 == n1 == 1
+        self.series = self.plane and n2 < 16
+        self.width = 64 if self.series else 64 * math.ceil(n3 / 64 / 64)
+        self.tiles = 1 if self.series else math.ceil(n3 / self.width)
+        self.height = max(4, math.ceil(n2 * self.tiles / 1024))
+        self.keep = 15 / 16 if self.series else 29 / 32
+        self.rows_a_fit = max(1, 64 // n3)
+
+    def around(self, tile: int) -> range:
+        return range(max(tile - 1, 0), min(tile + 2, self.tiles))
+
+
+class Statistics:
+    """Sums of products, and the weights that follow from them."""
+
+    def __init__(self, tiling: Tiling, taps: int, rows: int) -> None:
+        self.tiling, self.taps, self.rows = tiling, taps, rows
+
+        def zeros() -> Values:
+            return np.zeros((taps + 2, taps + 2))
+
+        self.all, self.row = zeros(), zeros()  # A and X
+        self.columns = defaultdict[int, Values](zeros)  # C, F and B of a tile
+        self.fresh, self.before = self.columns.copy(), self.columns.copy()
+        self.kept = defaultdict[tuple[int, int], Values](zeros)  # S of group and tile
+
+    def open_row(self, i2: int) -> None:
+        t = self.tiling
+        if t.plane or i2 % t.height:
+            return
+        self.before.clear()
+        for tile in range(t.tiles):
+            for group in (i2 // t.height, i2 // t.height + 1):
+                for each in t.around(tile):
+                    self.before[tile] = self.before[tile] + self.kept[group, each]
+
+    def fold(self, tile: int) -> None:
+        self.columns[tile] = self.tiling.keep * self.columns[tile] + self.row
+        self.fresh[tile] = self.fresh[tile] + self.row
+        self.all = self.all + self.row
+        self.row = np.zeros_like(self.all)
+
+    def close_row(self, i2: int) -> None:
+        if self.tiling.plane or (i2 + 1 < self.rows and (i2 + 1) % self.tiling.height):
+            return
+        for tile in range(self.tiling.tiles):
+            at = i2 // self.tiling.height, tile
+            self.kept[at] = 3 / 8 * self.kept[at] + self.fresh[tile]
+        self.fresh.clear()
+        if i2 + 1 == self.rows:
+            self.columns.clear()
+
+    def fit(self, tile: int) -> Values:
+        K = self.taps
+        M = self.all * (2 / max(float(self.all[K + 1, K + 1]), 1.0))
+        for each in self.tiling.around(tile):
+            M = M + self.columns[each]
+        M = M + self.before[tile]
+        for k in range(K):
+            M[k, k] = M[k, k] * (1 + 2**-30) + M[K + 1, K + 1] * 2**-12
+        for k in range(K):
+            if not M[k, k] > 0:
+                return np.zeros(K)
+            ratio = M[k] / M[k, k]
+            M[k + 1 : K] = M[k + 1 : K] - ratio[k + 1 : K, None] * M[k]
+        weights = np.zeros(K)
+        for k in range(K)[::-1]:
+            weights[k] = M[k, K] / M[k, k]
+            M[:k, K] = M[:k, K] - M[:k, k] * weights[k]
+        return weights
+
+
+class Rows:
+    """Reconstructed rows, each extended at either end."""
+
+    def __init__(self, axes: Axes, centre: Values) -> None:
+        self.axes, self.margin = axes, 14
+        self.known = np.empty((*axes[:3], axes[3] + 28), centre.dtype)
+        self.first = np.full(axes[3] + 28, centre)
+
+    def substitute(self, row: Axes) -> Values:
+        for axis in (2, 1, 0):
+            if row[axis] > 0:
+                before = np.array(row)
+                before[axis] -= 1
+                return np.asarray(self.known[tuple(before)])
+        return self.first
+
+    def tap(self, row: Axes, tap: Tap) -> Values:
+        """A view or copy of the tap's row in which the value at x is the tap of x."""
+        at = tuple(np.clip(np.add(row, tap[:3]), 0, np.subtract(self.axes[:3], 1)).tolist())
+        found = self.known[at] if at < row or not any(tap[:3]) else self.substitute(row)
+        return found[self.margin + tap[3] :]
+
+    def open(self, row: Axes) -> Values:
+        self.known[row][: self.margin] = self.substitute(row)[self.margin]
+        return np.asarray(self.known[row][self.margin : -self.margin])
+
+    def close(self, row: Axes) -> None:
+        self.known[row][-self.margin :] = self.known[row][-self.margin - 1]
+
+
+class Bias(NamedTuple):
+    total: Values
+    counted: Values
+    correction: Values
+
+    def learn(self, context: int, error: float) -> None:
+        self.total[context] += error
+        self.counted[context] += 1
+        if self.counted[context] == 64:
+            self.total[context] /= 2
+            self.counted[context] /= 2
+        self.correction[context] = self.total[context] / (self.counted[context] + 4)
+
+
+def reconstruct(codes: Values, exact: NDArray[np.bool_] | None, plan: Plan) -> Values:
+    """The values of a block, shape (N,), of which those marked `exact` teach nothing."""
+    axes, T = codes.shape, plan.centre.dtype.type
+    taps, tiling, rows = taps_of(axes), Tiling(axes), Rows(axes, plan.centre)
+    statistics, bias = Statistics(tiling, len(taps), axes[2]), Bias(*np.zeros((3, 243)))
+    weights = np.zeros((tiling.tiles, len(taps)))
+    learns = np.ones(axes, np.bool_) if exact is None else ~exact.reshape(axes)
+    looked_at = [(0, 0, -1, 0), (0, 0, -1, -1), (0, 0, -1, 1), (0, 0, 0, -2), (0, 0, 0, -1)]
+    digits = [taps.index(tap) for tap in (looked_at if axes[2] > 1 else taps[:5])]
+    for number, row in enumerate(np.ndindex(axes[:3])):
+        statistics.open_row(row[2])
+        values = rows.open(row)
+        neighbours = [rows.tap(row, tap) for tap in taps]
+        for x, tile, begins, ends in walk(axes[3], tiling):
+            if begins and number % tiling.rows_a_fit == 0:
+                weights[tile] = statistics.fit(tile)
+            near = np.array([each[x] for each in neighbours]).astype("<f8")
+            f = near - near[0]
+            f[0] = near[0] - plan.centre.astype("<f8")
+            f = f * (1 / plan.step)
+            s = np.add.accumulate(np.append(0.0, weights[tile] * f))[-1]
+            e = np.where(np.array(digits) == 0, 0.0, f[digits]) - s
+            context = int(((e > 0.5) + 2 * (e < -0.5)) @ 3 ** np.arange(5)[::-1])
+            p = near[0] + (s + bias.correction[context]) * plan.step
+            p = p if p > plan.low else plan.low.astype("<f8")
+            p = p if p < plan.high else plan.high.astype("<f8")
+            values[x] = T(p) + T(codes[row][x]) * T(plan.step)
+            if learns[row][x]:
+                y = (values[x].astype("<f8") - near[0]) * (1 / plan.step)
+                bias.learn(context, y - s)
+                v = np.array([*f, y, 1.0])
+                statistics.row = statistics.row + v[:, None] * v
+            if ends:
+                statistics.fold(tile)
+        rows.close(row)
+        statistics.close_row(row[2])
+    return rows.known[..., rows.margin : -rows.margin].ravel()
+
+
+def walk(n3: int, tiling: Tiling) -> Iterator[tuple[int, int, bool, bool]]:
+    """Each x with its tile, and whether it begins and ends the tile's row."""
+    for x in range(n3):
+        ends = x + 1 == n3 or (x + 1) % tiling.width == 0
+        yield x, 0 if tiling.series else x // tiling.width, x % tiling.width == 0, ends
