@@ -17,6 +17,12 @@ enum class Mode : uint8_t {
     lorenzo = 4,     // differences of integers
 };
 
+// Bounds that hold in parts of an array, in place of the one that holds for all of it.
+struct Regions {
+    const uint8_t* of = nullptr;     // the region of every value; null: there are none
+    std::span<const double> bounds;  // of each region; 0: exact
+};
+
 struct EncodeOptions {
     double bound = 0;           // absolute; 0: exact. Relative to each value where the header says pointwise
     double mse = 0;             // 0: none; else the mean squared error that a block may not exceed
@@ -24,6 +30,7 @@ struct EncodeOptions {
     int level = 2;              // 0 fast, 1 quick, 2 balanced, 3 max
     std::span<const uint64_t> preserve;
     bool verify = true;
+    Regions regions;
 };
 
 // Everything a thread reuses from block to block.
@@ -32,13 +39,18 @@ struct BlockScratch {
     EntropyScratch entropy;
     MultilevelScratch<T> multilevel;
     Scratch<T> work, check;  // check: also the values with holes, before there is something to check
-    std::vector<uint8_t> exact, was_exact, marked, sign;
+    std::vector<uint8_t> exact, was_exact, marked, sign, region;
     std::vector<int32_t> codes;
     std::vector<int64_t> wide;
     std::vector<uint32_t> failed;
 };
 
 Dims block_dims(const Header& header, uint64_t block);
+
+// At options.bound alone: no look at what it decodes to, at regions or the mean squared error.
+template <class T>
+void encode_unchecked(const T* in, const Dims& dims, const Header& header, const EncodeOptions& options,
+                      BlockScratch<T>& scratch, Bytes& out);
 
 template <class T>
 Status encode_block(const T* in, const Dims& dims, const Header& header, const EncodeOptions& options,

@@ -2,6 +2,7 @@
 #include "block.hpp"
 #include "entropy/low_bits.hpp"
 #include "exact.hpp"
+#include "refine.hpp"
 #include "values.hpp"
 
 namespace sciflow {
@@ -50,12 +51,14 @@ class Decoder {
     Status predicted(Mode mode) {
         uint8_t flags = 0;
         if (!in_.u8(flags)) return Status::truncated;
-        if (flags & ~(HAS_EXACT | HAS_SIGNS | WIDE | MAGNITUDES | PLAIN_STEP | LOW_BITS)) return Status::corrupt;
+        if (flags & ~(HAS_EXACT | HAS_SIGNS | WIDE | MAGNITUDES | PLAIN_STEP | REFINED | LOW_BITS)) return Status::corrupt;
         if (mode != Mode::lorenzo && (flags & (HAS_SIGNS | WIDE | MAGNITUDES))) return Status::corrupt;
         if (Status s = read_exact_set(flags); s != Status::ok) return s;
         Status s = mode == Mode::multilevel ? multilevel(flags)
                    : mode == Mode::lattice  ? lattice(flags)
                                             : lorenzo_block(flags);
+        if (s == Status::ok && (flags & REFINED))
+            s = read_refinement(in_, dims_, (flags & HAS_EXACT) ? s_.exact.data() : nullptr, s_, out_);
         if (s != Status::ok) return s;
         size_t k = 0;
         if (flags & HAS_EXACT)

@@ -1,9 +1,8 @@
-// The cheapest representation of a block that keeps the promise.
+// The cheapest representation of a block at one bound.
 #include <algorithm>
 #include <limits>
 
 #include "block.hpp"
-#include "check.hpp"
 #include "choose.hpp"
 #include "entropy/low_bits.hpp"
 #include "exact.hpp"
@@ -453,30 +452,14 @@ class Encoder {
 }  // namespace
 
 template <class T>
-Status encode_block(const T* in, const Dims& dims, const Header& header, const EncodeOptions& asked,
-                    BlockScratch<T>& scratch, Bytes& out) {
-    EncodeOptions options = asked;
-    options.bound = std::min(options.bound, static_cast<double>(huge<T>()) / 4);  // twice it must not overflow
-    if (options.mse > 0 && options.lattice_only) options.bound = std::min(options.bound, std::sqrt(options.mse));
-    const size_t start = out.size(), n = dims.size();
-    for (int attempt = 0; attempt < 2; ++attempt) {
-        out.resize(start);
-        Encoder<T>(in, dims, header, options, scratch, out).run();
-        if (!options.verify && options.mse == 0) return Status::ok;
-        if (scratch.check.size() < n) scratch.check.resize(n);
-        if (decode_block(View(out).subspan(start), dims, header, scratch, scratch.check.data()) != Status::ok)
-            return Status::bound_violated;
-        const Check c = check(in, scratch.check.data(), n, header, options);
-        if (!c.holds) return Status::bound_violated;
-        if (options.mse == 0 || c.squares <= options.mse * static_cast<double>(c.counted)) return Status::ok;
-        options.bound = std::min(options.bound, std::sqrt(options.mse));
-    }
-    return Status::ok;
+void encode_unchecked(const T* in, const Dims& dims, const Header& header, const EncodeOptions& options,
+                      BlockScratch<T>& scratch, Bytes& out) {
+    Encoder<T>(in, dims, header, options, scratch, out).run();
 }
 
-template Status encode_block<float>(const float*, const Dims&, const Header&, const EncodeOptions&,
-                                    BlockScratch<float>&, Bytes&);
-template Status encode_block<double>(const double*, const Dims&, const Header&, const EncodeOptions&,
-                                     BlockScratch<double>&, Bytes&);
+template void encode_unchecked<float>(const float*, const Dims&, const Header&, const EncodeOptions&,
+                                      BlockScratch<float>&, Bytes&);
+template void encode_unchecked<double>(const double*, const Dims&, const Header&, const EncodeOptions&,
+                                       BlockScratch<double>&, Bytes&);
 
 }  // namespace sciflow

@@ -5,6 +5,7 @@
 #include "block.hpp"
 #include "exact.hpp"
 #include "streams.hpp"
+#include "values.hpp"
 
 namespace sciflow::tests {
 
@@ -62,8 +63,30 @@ inline void append_plan_and_codes(const Dims& d, bool lattice, Random& random, B
     append_codes<int32_t>(multilevel_grids(d, plan.mask), d.size(), random, out);
 }
 
+// Regions of any size, now and then more of them than a block may have.
 template <class T>
-Bytes built_body(const Dims& d, Random& random) {
+void append_refinement(const Dims& d, Random& random, Bytes& out) {
+    const unsigned regions = random.once_in(5) ? static_cast<unsigned>(random.below(256)) : 1;
+    std::vector<uint8_t> mask(d.size());
+    Writer w(out);
+    w.u8(static_cast<uint8_t>(regions));
+    for (unsigned k = 0; k < regions; ++k) {
+        append_mask(mask, d, random, out);
+        const bool predicted = random.once_in(2);
+        w.u8(predicted);
+        w.raw(random.once_in(3) ? 0 : std::fabs(any_double(random)));
+        const size_t count = static_cast<size_t>(std::count(mask.begin(), mask.end(), uint8_t{1}));
+        GridSpec list;
+        list.dims.n[X] = std::max<size_t>(1, count);
+        if (predicted) append_plan_and_codes(d, true, random, out);
+        else if (sizeof(T) == 4) append_codes<int32_t>({list}, list.dims.size(), random, out);
+        else append_codes<int64_t>({list}, list.dims.size(), random, out);
+    }
+    append_exact_set<T>(d, random, out);
+}
+
+template <class T>
+Bytes built_codes(const Dims& d, Random& random) {
     const Mode mode = random.once_in(3) ? Mode::multilevel : random.once_in(2) ? Mode::lattice : Mode::lorenzo;
     const unsigned of_lorenzo = mode == Mode::lorenzo ? 14 : 0;
     const unsigned flags = static_cast<unsigned>(random.bits()) & (17 | of_lorenzo);
@@ -89,6 +112,15 @@ Bytes built_body(const Dims& d, Random& random) {
     grid.dims = d;
     if (wide) append_codes<int64_t>({grid}, d.size(), random, out);
     else append_codes<int32_t>({grid}, d.size(), random, out);
+    return out;
+}
+
+template <class T>
+Bytes built_body(const Dims& d, Random& random) {
+    const bool refined = random.once_in(3);
+    Bytes out = built_codes<T>(d, random);
+    if (refined) out[1] |= REFINED;
+    if (refined) append_refinement<T>(d, random, out);
     return out;
 }
 

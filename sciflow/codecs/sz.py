@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciflow.bounds import Bound, ValueRange, resolve
+from sciflow.codecs.regions import Regions, with_regions
 from sciflow.codecs.sentinels import Sentinel, parse_sentinels, sentinel_bits
 from sciflow.codecs.stream import (
     MAX_NDIM,
@@ -36,9 +37,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Level",
+    "Regions",
     "SZConfig",
     "as_encoded",
     "check_dtype",
+    "check_regional",
     "decode",
     "encode",
     "encoded_size_bound",
@@ -203,7 +206,7 @@ def check_dtype(dtype: np.dtype[Any], *, ndim: int = 0) -> None:
         )
 
 
-def encode(array: NDArray[Any], config: SZConfig) -> bytes:
+def encode(array: NDArray[Any], config: SZConfig, *, regions: Regions | None = None) -> bytes:
     """Return a stream from which `decode` gives every value back within the bound.
 
     Parameters
@@ -212,11 +215,15 @@ def encode(array: NDArray[Any], config: SZConfig) -> bytes:
         What to encode; never written to. Layout F (and not C) is kept, any other becomes C.
     config : SZConfig
         The promise and how to keep it.
+    regions : Regions, optional
+        Cells with bounds of their own; `config` then has an ``abs``, ``rel`` or ``psnr`` bound and is not
+        rewrite-safe.
 
     Returns
     -------
     bytes
-        At least one, at most ``encoded_size_bound(array.nbytes)``; holds all that `decode` needs.
+        At least one, at most ``encoded_size_bound(array.nbytes)``, and 20 bytes a region; holds all that
+        `decode` needs.
 
     Raises
     ------
@@ -233,9 +240,13 @@ def encode(array: NDArray[Any], config: SZConfig) -> bytes:
     check_dtype(array.dtype, ndim=array.ndim)
     order_f = array.flags.f_contiguous and not array.flags.c_contiguous
     stored = native_order(array.T if order_f else array)
-    options = _options(stored, config)
+    value_range = _value_range(stored, config, regions)
+    options = _options(stored.dtype, config, value_range)
     options["order_f"] = order_f
     options["big_endian"] = _is_big_endian(array.dtype)
+    if regions is not None:
+        check_regional(config)
+        with_regions(options, _broadcast(regions, array.shape), value_range, order_f=order_f)
     return encode_values(stored.reshape(-1), stored.shape, options)
 
 
@@ -355,12 +366,47 @@ def _same_memory(target: NDArray[Any], header: StreamInfo) -> bool:
     return contiguous and target.dtype == header.dtype
 
 
-def _options(stored: NDArray[Any], config: SZConfig) -> EncodeOptions:
+def check_regional(config: SZConfig) -> None:
+    """Refuse what does not go with bounds of regions.
+
+    Raises
+    ------
+    InvalidArgument
+        If the bound is pointwise or a target of size, or the codec is rewrite-safe.
+    """
+    if config.rewrite_safe:
+        raise InvalidArgument(
+            "rewrite_safe=True with regions: a part that is written later would not know its regions; leave "
+            "one of the two out"
+        )
+    if config.bound.kind not in ("abs", "rel", "psnr"):
+        raise InvalidArgument(
+            f"{config.bound!r} with regions: give what holds elsewhere as Bound.abs(...), Bound.rel(...) or "
+            "Bound.psnr(...)"
+        )
+
+
+def _broadcast(regions: Regions, shape: tuple[int, ...]) -> Regions:
+    try:
+        labels = np.broadcast_to(regions.labels, shape)
+    except ValueError as error:
+        raise InvalidArgument(
+            f"labels of shape {regions.labels.shape}: expected {shape}, or a shape that broadcasts to it"
+        ) from error
+    return Regions(labels, regions.bounds)
+
+
+def _value_range(stored: NDArray[Any], config: SZConfig, regions: Regions | None) -> ValueRange:
+    """Of the cells that count, where some bound refers to it."""
+    asked = [config.bound, *(regions.bounds.values() if regions is not None else ())]
+    if all(bound is None or bound.kind in ("abs", "pointwise_rel") for bound in asked):
+        return ValueRange()
     bits = sentinel_bits(config.preserve, stored.dtype)
-    value_range = ValueRange()
-    if config.bound.kind in ("rel", "psnr"):
-        sentinels = np.array(bits, dtype=f"u{stored.dtype.itemsize}").view(stored.dtype)
-        value_range = ValueRange.of(stored, preserve=sentinels.tolist())
+    sentinels = np.array(bits, dtype=f"u{stored.dtype.itemsize}").view(stored.dtype)
+    return ValueRange.of(stored, preserve=sentinels.tolist())
+
+
+def _options(dtype: np.dtype[Any], config: SZConfig, value_range: ValueRange) -> EncodeOptions:
     resolved = resolve(config.bound, value_range)
     return {
         "eb": resolved.value if resolved.kind == "abs" else 0.0,
@@ -368,7 +414,7 @@ def _options(stored: NDArray[Any], config: SZConfig) -> EncodeOptions:
         "mse": resolved.mse or 0.0,
         "lattice": config.rewrite_safe,
         "level": _LEVELS.index(config.level),
-        "preserve": bits,
+        "preserve": sentinel_bits(config.preserve, dtype),
         "order_f": False,
         "big_endian": False,
         "request_kind": REQUEST_KINDS.index(config.bound.kind),
