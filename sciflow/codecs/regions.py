@@ -84,7 +84,9 @@ def as_labels(labels: NDArray[Any]) -> NDArray[np.int64]:
     known = ~np.isnan(labels) if labels.dtype.kind == "f" else np.ones(labels.shape, np.bool_)
     whole = np.where(known, labels, 0)
     if not (np.abs(whole) <= _LARGEST_LABEL).all() or (whole != np.rint(whole)).any():
-        raise InvalidArgument(f"labels of regions ({labels.dtype}): expected whole numbers up to 2**53, or NaN")
+        raise InvalidArgument(
+            f"labels of regions ({labels.dtype}): expected whole numbers up to 2**53, or NaN"
+        )
     return np.where(known, whole.astype(np.int64), np.iinfo(np.int64).min)
 
 
@@ -96,7 +98,7 @@ def check_region_bounds(bounds: Mapping[int, Bound | None]) -> dict[int, Bound |
     InvalidArgument
         If there is none or are too many, a label is no whole number, or a bound is neither abs nor rel.
     """
-    if not isinstance(bounds, Mapping) or not 1 <= len(bounds) <= MAX_REGIONS:
+    if not 1 <= len(bounds) <= MAX_REGIONS:
         raise InvalidArgument(
             f"bounds of regions {bounds!r}: expected 1 to {MAX_REGIONS} of them by label, for example "
             "{1: Bound.abs(0.01)}"

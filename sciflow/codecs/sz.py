@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, get_args, overloa
 import numpy as np
 from numpy.typing import NDArray
 
-from sciflow.bounds import Bound, ValueRange, resolve
+from sciflow.bounds import Bound, Resolved, ValueRange, resolve
 from sciflow.codecs.regions import Regions, with_regions
 from sciflow.codecs.sentinels import Sentinel, parse_sentinels, sentinel_bits
 from sciflow.codecs.stream import (
@@ -30,12 +30,14 @@ from sciflow.codecs.stream import (
     encoded_size_bound,
     read_info,
 )
+from sciflow.codecs.targeted import encode_for_psnr, encode_for_size
 from sciflow.errors import InvalidArgument, UnsupportedDtype
 
 if TYPE_CHECKING:
     from sciflow._native import EncodeOptions
 
 __all__ = [
+    "SEARCHING",
     "Level",
     "Regions",
     "SZConfig",
@@ -51,6 +53,8 @@ __all__ = [
 
 Level = Literal["fast", "quick", "balanced", "max"]
 _LEVELS: tuple[Level, ...] = get_args(Level)
+SEARCHING: tuple[Level, ...] = ("balanced", "max")
+"""Levels that take several encodes for a PSNR."""
 _MAX_THREADS = 1024
 _Out = TypeVar("_Out")
 
@@ -136,7 +140,8 @@ class SZConfig:
         for name in ("rewrite_safe", "verify"):
             if not isinstance(getattr(self, name), bool):
                 raise InvalidArgument(f"{name}={getattr(self, name)!r}: expected true or false")
-        if self.rewrite_safe and (self.bound.kind in ("rel", "psnr") or self.bound.mse is not None):
+        moves = self.bound.kind not in ("abs", "pointwise_rel") or self.bound.mse is not None
+        if self.rewrite_safe and moves:
             raise InvalidArgument(
                 f"rewrite_safe=True with {self.bound!r}: the lattice would move with the data of each write; "
                 "give the bound as Bound.abs(...) (sciflow.compress resolves Bound.rel for you)"
@@ -245,8 +250,12 @@ def encode(array: NDArray[Any], config: SZConfig, *, regions: Regions | None = N
     options["order_f"] = order_f
     options["big_endian"] = _is_big_endian(array.dtype)
     if regions is not None:
-        check_regional(config)
+        check_regional(config.bound, rewrite_safe=config.rewrite_safe)
         with_regions(options, _broadcast(regions, array.shape), value_range, order_f=order_f)
+    if config.bound.is_size:
+        return encode_for_size(stored, options, config.bound, value_range)
+    if config.bound.kind == "psnr" and regions is None and config.level in SEARCHING:
+        return encode_for_psnr(stored, options, config.bound, value_range)
     return encode_values(stored.reshape(-1), stored.shape, options)
 
 
@@ -366,7 +375,7 @@ def _same_memory(target: NDArray[Any], header: StreamInfo) -> bool:
     return contiguous and target.dtype == header.dtype
 
 
-def check_regional(config: SZConfig) -> None:
+def check_regional(bound: Bound, *, rewrite_safe: bool) -> None:
     """Refuse what does not go with bounds of regions.
 
     Raises
@@ -374,14 +383,14 @@ def check_regional(config: SZConfig) -> None:
     InvalidArgument
         If the bound is pointwise or a target of size, or the codec is rewrite-safe.
     """
-    if config.rewrite_safe:
+    if rewrite_safe:
         raise InvalidArgument(
             "rewrite_safe=True with regions: a part that is written later would not know its regions; leave "
             "one of the two out"
         )
-    if config.bound.kind not in ("abs", "rel", "psnr"):
+    if bound.kind not in ("abs", "rel", "psnr"):
         raise InvalidArgument(
-            f"{config.bound!r} with regions: give what holds elsewhere as Bound.abs(...), Bound.rel(...) or "
+            f"{bound!r} with regions: give what holds elsewhere as Bound.abs(...), Bound.rel(...) or "
             "Bound.psnr(...)"
         )
 
@@ -407,7 +416,7 @@ def _value_range(stored: NDArray[Any], config: SZConfig, regions: Regions | None
 
 
 def _options(dtype: np.dtype[Any], config: SZConfig, value_range: ValueRange) -> EncodeOptions:
-    resolved = resolve(config.bound, value_range)
+    resolved = Resolved("abs", 0.0) if config.bound.is_size else resolve(config.bound, value_range)
     return {
         "eb": resolved.value if resolved.kind == "abs" else 0.0,
         "pointwise": resolved.value if resolved.kind == "pointwise_rel" else 0.0,
@@ -417,7 +426,7 @@ def _options(dtype: np.dtype[Any], config: SZConfig, value_range: ValueRange) ->
         "preserve": sentinel_bits(config.preserve, dtype),
         "order_f": False,
         "big_endian": False,
-        "request_kind": REQUEST_KINDS.index(config.bound.kind),
+        "request_kind": 0 if config.bound.is_size else REQUEST_KINDS.index(config.bound.kind),
         "request_value": config.bound.value,
         "block_values": config.block_values or 0,
         "threads": config.threads,
