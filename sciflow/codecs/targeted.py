@@ -79,6 +79,8 @@ def encode_for_size(
         return sum(len(encode_values(p.reshape(-1), p.shape, quick)) for p in pieces)
 
     limit = size_limit(bound, stored.nbytes)
+    if stored.size == 0 and bound.kind == "ratio":  # of nothing
+        return encode_at(0.0)
     pieces = [np.ascontiguousarray(stored[place]) for place in crops(stored.shape, limit)]
     found = tightest_for_size(
         size_of,

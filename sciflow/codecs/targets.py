@@ -86,10 +86,12 @@ class SizeCurve:
         at = min(max(start, low), high)
         for _ in range(_SAMPLE_ENCODES):
             if abs(self.add(at) - size) < _SAMPLE_NEAR:
-                return
+                break
             at = min(max(self.bound_for(size), low), high)
             if any(abs(at - seen) < 1e-3 for seen in self._bounds):
-                return
+                break
+        if len(self._bounds) == 1:  # its slope there
+            self.add(self._bounds[0] - 1.0 if self._bounds[0] - 1.0 >= low else self._bounds[0] + 1.0)
 
     def bound_for(self, size: float) -> float:
         """The log2 of the bound that has this size on the curve."""
@@ -164,8 +166,8 @@ def tightest_for_size(
         excess = math.log2(max(1, sample_size_of(0.0)) / (limit * sample_share)) if width else 0.0
         if excess < 0.1 and (tries.add(0.0) <= 0.0 or width == 0.0):
             return tries.found(limit)
-    high = math.log2(width)
-    low = high - _OCTAVES
+    high = min(math.log2(width), 1023.9)
+    low = max(high - _OCTAVES, -1022.0)
     curve = SizeCurve(sample_size_of)
     wanted = math.log2(max(1.0, limit * sample_share))
     curve.approach(wanted, start=high - 10.0, low=low, high=high)
@@ -213,9 +215,9 @@ def loosest_for_psnr(
         if -_DECIBEL_NEAR <= excess <= 0.0 or not math.isfinite(psnr):
             break
         seen.append((20.0 * math.log10(bound), excess))
-        decibels = _next(seen, _DECIBEL_AIM)
-        bound = min(10.0 ** (decibels / 20.0), PSNR_PEAK * amplitude)
-        if any(abs(20.0 * math.log10(bound) - known) < 1e-3 for known, _ in seen):
+        beyond = (_next(seen, _DECIBEL_AIM) - 20.0 * math.log10(amplitude)) / 20.0
+        bound = amplitude * 10.0 ** min(max(beyond, 0.0), math.log10(PSNR_PEAK))
+        if bound == math.inf or any(abs(20.0 * math.log10(bound) - known) < 1e-3 for known, _ in seen):
             break
     if best is None:
         best = reached(amplitude)[0], amplitude
