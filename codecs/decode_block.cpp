@@ -51,7 +51,8 @@ class Decoder {
     Status predicted(Mode mode) {
         uint8_t flags = 0;
         if (!in_.u8(flags)) return Status::truncated;
-        if (flags & ~(HAS_EXACT | HAS_SIGNS | WIDE | MAGNITUDES | PLAIN_STEP | REFINED | LOW_BITS)) return Status::corrupt;
+        if (flags & ~(HAS_EXACT | HAS_SIGNS | WIDE | MAGNITUDES | PLAIN_STEP | REFINED | LOW_BITS))
+            return Status::corrupt;
         if (mode != Mode::lorenzo && (flags & (HAS_SIGNS | WIDE | MAGNITUDES))) return Status::corrupt;
         if (Status s = read_exact_set(flags); s != Status::ok) return s;
         Status s = mode == Mode::multilevel ? multilevel(flags)

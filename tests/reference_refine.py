@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tests import reference_decoder as base
+import tests.reference_decoder as base
 
 MOST_PREDICTED = 16  # regions of a block
 

@@ -69,22 +69,8 @@ def test_it_is_short_and_knows_only_numpy(file: Path) -> None:
     nodes = list(ast.walk(ast.parse(source)))
     imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     imported |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
-<<<<<<< HEAD
     ours = {"__future__", "collections.abc", "dataclasses", "math", "numpy", "numpy.typing", "typing"}
     assert {name for name in imported if not name.startswith("tests.reference_")} <= ours
-=======
-    ours = {
-        "__future__",
-        "collections.abc",
-        "dataclasses",
-        "math",
-        "numpy",
-        "numpy.typing",
-        "tests",
-        "typing",
-    }
-    assert imported <= ours
->>>>>>> 2f9498f (Targets of size and PSNR; bounds of regions in stores)
 
 
 @pytest.mark.parametrize("name", GOLDENS)
