@@ -21,6 +21,12 @@ enum class Mode : uint8_t {
     described = 7,   // integers in a body of their own, and how the source made the values of them
 };
 
+// Bounds that hold in parts of an array, in place of the one that holds for all of it.
+struct Regions {
+    const uint8_t* of = nullptr;     // the region of every value; null: there are none
+    std::span<const double> bounds;  // of each region; 0: exact
+};
+
 struct EncodeOptions {
     double bound = 0;           // absolute; 0: exact. Relative to each value where the header says pointwise
     double mse = 0;             // 0: none; else the mean squared error that a block may not exceed
@@ -28,6 +34,7 @@ struct EncodeOptions {
     int level = 2;              // 0 fast, 1 quick, 2 balanced, 3 max
     std::span<const uint64_t> preserve;
     bool verify = true;
+    Regions regions;
 };
 
 // Everything a thread reuses from block to block.
@@ -37,7 +44,7 @@ struct BlockScratch {
     MultilevelScratch<T> multilevel;
     RasterScratch<T> raster;
     Scratch<T> work, check;  // check: also the values with holes, before there is something to check
-    std::vector<uint8_t> exact, was_exact, marked, sign, outer_exact;
+    std::vector<uint8_t> exact, was_exact, marked, sign, outer_exact, region;
     std::vector<int32_t> codes;
     std::vector<int64_t> wide;
     std::vector<uint32_t> failed;
@@ -48,6 +55,11 @@ Dims block_dims(const Header& header, uint64_t block);
 
 // The header that a body of integers, within one of mode described, is read by: its plain map is the identity.
 Header header_of_integers(const Header& header);
+
+// At options.bound alone: no look at what it decodes to, at regions or the mean squared error.
+template <class T>
+void encode_unchecked(const T* in, const Dims& dims, const Header& header, const EncodeOptions& options,
+                      BlockScratch<T>& scratch, Bytes& out);
 
 template <class T>
 Status encode_block(const T* in, const Dims& dims, const Header& header, const EncodeOptions& options,

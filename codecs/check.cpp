@@ -22,7 +22,7 @@ bool clearly_holds(const T* in, const T* out, size_t n, const EncodeOptions& o) 
 template <class T>
 Check check(const T* in, const T* out, size_t n, const Header& h, const EncodeOptions& o) {
     Check c;
-    if (o.mse == 0 && !h.pointwise() && clearly_holds(in, out, n, o)) return c;
+    if (o.mse == 0 && !h.pointwise() && !o.regions.of && clearly_holds(in, out, n, o)) return c;
     for (size_t i = 0; i < n; ++i) {
         if (std::bit_cast<BitsOf<T>>(in[i]) == std::bit_cast<BitsOf<T>>(out[i])) {
             c.counted += std::isfinite(in[i]) && !listed(in[i], o.preserve);
@@ -31,7 +31,8 @@ Check check(const T* in, const T* out, size_t n, const Header& h, const EncodeOp
         const double x = static_cast<double>(in[i]), y = static_cast<double>(out[i]);
         const bool exact = !std::isfinite(in[i]) || (x == 0 && std::signbit(in[i])) || listed(in[i], o.preserve) ||
                            listed(out[i], o.preserve);
-        if (exact || !within(x, y, h.pointwise() ? o.bound * std::fabs(x) : o.bound)) {
+        const double bound = o.regions.of ? o.regions.bounds[o.regions.of[i]] : o.bound;
+        if (exact || !within(x, y, h.pointwise() ? bound * std::fabs(x) : bound)) {
             c.holds = false;
             return c;
         }

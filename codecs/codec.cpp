@@ -51,7 +51,9 @@ Status encode_typed(const T* in, Header& h, const StreamOptions& o, Bytes& out) 
     const Status s = for_blocks(count, o.threads, [&](uint64_t b) {
         Bytes& bytes = blocks[static_cast<size_t>(b)];
         const T* from = in + h.blocking.first_value(b);
-        if (Status st = encode_block(from, block_dims(h, b), h, o.block, scratch<T>(), bytes); st != Status::ok)
+        EncodeOptions block = o.block;
+        if (block.regions.of) block.regions.of += h.blocking.first_value(b);
+        if (Status st = encode_block(from, block_dims(h, b), h, block, scratch<T>(), bytes); st != Status::ok)
             return st;
         Writer(bytes).raw(crc32c(bytes));
         return Status::ok;

@@ -4,6 +4,7 @@
 #include "entropy/low_bits.hpp"
 #include "exact.hpp"
 #include "predict/autoregress.hpp"
+#include "refine.hpp"
 #include "values.hpp"
 
 namespace sciflow {
@@ -55,13 +56,15 @@ class Decoder {
         uint8_t flags = 0;
         if (!in_.u8(flags)) return Status::truncated;
         constexpr uint8_t of_lorenzo = HAS_SIGNS | WIDE | MAGNITUDES;
-        if (flags & ~(HAS_EXACT | PLAIN_STEP | LOW_BITS | of_lorenzo)) return Status::corrupt;
+        if (flags & ~(HAS_EXACT | PLAIN_STEP | REFINED | LOW_BITS | of_lorenzo)) return Status::corrupt;
         if (mode != Mode::lorenzo && (flags & of_lorenzo)) return Status::corrupt;
         if (Status s = read_exact_set(flags); s != Status::ok) return s;
         Status s = mode == Mode::multilevel ? multilevel(flags)
                    : mode == Mode::lattice  ? lattice(flags)
                    : mode == Mode::raster   ? raster_scan(flags)
                                             : lorenzo_block(flags);
+        if (s == Status::ok && (flags & REFINED))
+            s = read_refinement(in_, dims_, (flags & HAS_EXACT) ? s_.exact.data() : nullptr, s_, out_);
         if (s != Status::ok) return s;
         size_t k = 0;
         if (flags & HAS_EXACT)

@@ -1,4 +1,4 @@
-// The cheapest representation of a block that keeps the promise.
+// The cheapest representation of a block at one bound.
 #include <algorithm>
 #include <limits>
 

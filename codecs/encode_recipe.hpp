@@ -1,4 +1,4 @@
-// A block through the integers that its source made it of, where that is the cheapest way. docs/format.md section 8.
+// A block through the integers that its source made it of, where that is the cheapest way. docs/format.md section 9.
 #pragma once
 
 #include "block.hpp"

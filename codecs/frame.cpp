@@ -46,6 +46,31 @@ uint64_t most_values(const Header& h, int axis) {
     return row > MAX_BLOCK_VALUES / MAX_BLOCK_ROWS ? MAX_BLOCK_VALUES : row * MAX_BLOCK_ROWS;
 }
 
+void write_regions(const Header& h, Writer& w) {
+    w.raw(h.elsewhere);
+    w.varint(h.regions.size());
+    for (const RegionBound& r : h.regions) {
+        w.zigzag(r.label);
+        w.raw(r.bound);
+    }
+}
+
+Status read_regions(Cursor& c, Header& h) {
+    uint64_t count = 0;
+    const auto allowed = [&](double bound) { return bound >= 0 && bound <= h.bound; };
+    if (h.pointwise() || h.lattice) return Status::corrupt;
+    if (!c.raw(h.elsewhere)) return Status::truncated;
+    if (!c.varint(count)) return c.left() < 10 ? Status::truncated : Status::corrupt;
+    if (!allowed(h.elsewhere) || count == 0 || count > MAX_REGIONS) return Status::corrupt;
+    h.regions.resize(static_cast<size_t>(count));
+    for (RegionBound& r : h.regions) {
+        if (!c.zigzag(r.label)) return c.left() < 10 ? Status::truncated : Status::corrupt;
+        if (!c.raw(r.bound)) return Status::truncated;
+        if (!allowed(r.bound)) return Status::corrupt;
+    }
+    return Status::ok;
+}
+
 }  // namespace
 
 Blocking plan_blocks(const Header& h, uint64_t block_values) {
@@ -77,11 +102,12 @@ void write_header(const Header& h, Bytes& out) {
     w.u8(STREAM_MAJOR);
     w.u8(STREAM_MINOR);
     w.u8(static_cast<uint8_t>((h.dtype == Dtype::float64 ? 1 : 0) | (h.order_f ? 2 : 0) | (h.big_endian ? 4 : 0) |
-                              (h.lattice ? 8 : 0) | (static_cast<int>(h.request) << 4)));
+                              (h.lattice ? 8 : 0) | (static_cast<int>(h.request) << 4) | (h.has_regions ? 64 : 0)));
     w.u8(static_cast<uint8_t>(h.ndim | (h.blocking.axis << 4)));
     for (int i = 0; i < h.ndim; ++i) w.varint(h.shape[i]);
     w.raw(h.bound);
     if (h.request == BoundKind::rel || h.request == BoundKind::psnr) w.raw(h.request_value);
+    if (h.has_regions) write_regions(h, w);
     w.varint(h.blocking.rows);
     for (uint64_t n : h.block_bytes) w.varint(n);
     w.raw(crc32c(View(out).subspan(start)));
@@ -103,12 +129,14 @@ Status read_header(View stream, Header& h, size_t& offset) {
     if (!c.u8(flags) || !c.u8(dims)) return stop(Status::truncated);
     h.ndim = dims & 15;
     const int axis = dims >> 4;
-    if ((flags & 0xc0) || h.ndim > MAX_NDIM || axis > (h.ndim == 0 ? 0 : h.ndim - 1)) return stop(Status::corrupt);
+    if ((flags & 0x80) || h.ndim > MAX_NDIM || axis > (h.ndim == 0 ? 0 : h.ndim - 1)) return stop(Status::corrupt);
     h.dtype = (flags & 1) ? Dtype::float64 : Dtype::float32;
     h.order_f = flags & 2;
     h.big_endian = flags & 4;
     h.lattice = flags & 8;
-    h.request = static_cast<BoundKind>(flags >> 4);
+    h.request = static_cast<BoundKind>((flags >> 4) & 3);
+    h.has_regions = flags & 64;
+    h.regions.clear();
     for (int i = 0; i < h.ndim; ++i)
         if (!c.varint(h.shape[i])) return stop(c.left() < 10 ? Status::truncated : Status::corrupt);
     uint64_t values = 0;
@@ -118,6 +146,8 @@ Status read_header(View stream, Header& h, size_t& offset) {
     if ((h.request == BoundKind::rel || h.request == BoundKind::psnr) && !c.raw(h.request_value))
         return stop(Status::truncated);
     if (!(h.bound >= 0) || !std::isfinite(h.bound) || !std::isfinite(h.request_value)) return stop(Status::corrupt);
+    if (h.has_regions)
+        if (Status s = read_regions(c, h); s != Status::ok) return stop(s);
     uint64_t rows = 0;
     if (!c.varint(rows)) return stop(c.left() < 10 ? Status::truncated : Status::corrupt);
     if (rows == 0) return stop(Status::corrupt);

@@ -30,6 +30,11 @@ struct Blocking {
 
 enum class BoundKind : uint8_t { abs = 0, rel = 1, pointwise_rel = 2, psnr = 3 };
 
+struct RegionBound {
+    int64_t label = 0;  // as the user wrote it
+    double bound = 0;
+};
+
 struct Header {
     Dtype dtype = Dtype::float32;
     bool order_f = false;
@@ -38,6 +43,9 @@ struct Header {
     BoundKind request = BoundKind::abs;
     double request_value = 0;  // as the user wrote it
     double bound = 0;          // as it holds: absolute, or relative to each value for pointwise_rel
+    bool has_regions = false;  // `bound` is the loosest; what holds where no label is, and with each
+    double elsewhere = 0;
+    std::vector<RegionBound> regions;
     int ndim = 0;
     std::array<uint64_t, MAX_NDIM> shape{};
     Blocking blocking;

@@ -5,6 +5,8 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <memory>
+
 #include "codec.hpp"
 #include "kernels.hpp"
 
@@ -36,7 +38,29 @@ struct Request {
     Header header;
     StreamOptions options;
     std::vector<uint64_t> preserve;
+    std::vector<double> region_bounds;
+    std::unique_ptr<Buffer> region_of;
 };
+
+// "regions": each value's region as a byte; "region_bounds": of region 0, elsewhere, and of those with a label.
+bool read_regions(const nb::dict& o, Request& r) {
+    if (!o.contains("regions")) return true;
+    Header& h = r.header;
+    const auto labels = nb::cast<std::vector<int64_t>>(o["region_labels"]);
+    r.region_of = std::make_unique<Buffer>(o["regions"], PyBUF_C_CONTIGUOUS);
+    r.region_bounds = nb::cast<std::vector<double>>(o["region_bounds"]);
+    if (labels.empty() || labels.size() > MAX_REGIONS || r.region_bounds.size() != labels.size() + 1 || h.pointwise() ||
+        h.lattice || r.region_of->size() != h.values())
+        return false;
+    for (uint8_t k : r.region_of->bytes())
+        if (k > labels.size()) return false;
+    for (double b : r.region_bounds)
+        if (!(b >= 0 && b <= h.bound)) return false;
+    h.has_regions = true;
+    h.elsewhere = r.region_bounds[0];
+    for (size_t i = 0; i < labels.size(); ++i) h.regions.push_back({labels[i], r.region_bounds[i + 1]});
+    return true;
+}
 
 Request read_request(const std::vector<uint64_t>& shape, const nb::dict& o, size_t item) {
     Request r;
@@ -69,7 +93,9 @@ nb::tuple encode(nb::handle data, const std::vector<uint64_t>& shape, const nb::
     Request r = read_request(shape, options, in.item());
     if (r.header.values() * in.item() != in.size() || (r.header.pointwise() && !(r.header.bound > 0)))
         return nb::make_tuple(static_cast<int>(Status::bad_argument), nb::bytes("", 0));
+    if (!read_regions(options, r)) return nb::make_tuple(static_cast<int>(Status::bad_argument), nb::bytes("", 0));
     r.options.block.preserve = r.preserve;
+    if (r.region_of) r.options.block.regions = {r.region_of->bytes().data(), r.region_bounds};
     Bytes out;
     Status s;
     {
@@ -104,6 +130,10 @@ nb::dict describe(const Header& h) {
     d["pointwise"] = h.pointwise() ? h.bound : 0.0;
     d["request_kind"] = static_cast<int>(h.request);
     d["request_value"] = h.request_value;
+    nb::list regions;
+    for (const RegionBound& region : h.regions) regions.append(nb::make_tuple(region.label, region.bound));
+    d["regions"] = regions;
+    d["elsewhere"] = h.has_regions ? h.elsewhere : h.bound;
     d["header_bytes"] = h.header_bytes;
     d["block_axis"] = h.blocking.axis;
     d["block_rows"] = h.blocking.rows;

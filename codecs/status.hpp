@@ -20,6 +20,7 @@ inline constexpr uint8_t STREAM_MAJOR = 0;
 inline constexpr uint8_t STREAM_MINOR = 2;
 
 inline constexpr int MAX_NDIM = 8;
+inline constexpr int MAX_REGIONS = 255;  // with bounds of their own
 inline constexpr size_t MAX_BLOCK_VALUES = size_t{1} << 21;
 inline constexpr size_t MAX_BLOCK_ROWS = size_t{1} << 18;  // each carries a halo: short rows must not be too many
 

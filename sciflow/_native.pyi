@@ -1,6 +1,6 @@
 """The engine (codecs/module.cpp): status codes come back, `sciflow.codecs.stream` turns them into errors."""
 
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from numpy.typing import NDArray
 from typing_extensions import Buffer
@@ -23,6 +23,9 @@ class EncodeOptions(TypedDict):
     block_values: int
     threads: int
     verify: bool
+    regions: NotRequired[NDArray[Any]]
+    region_bounds: NotRequired[list[float]]
+    region_labels: NotRequired[list[int]]
 
 class HeaderFields(TypedDict):
     dtype: str
@@ -34,6 +37,8 @@ class HeaderFields(TypedDict):
     request_kind: int
     request_value: float
     lattice: bool
+    elsewhere: float
+    regions: list[tuple[int, float]]
     nblocks: int
     header_bytes: int
     block_axis: int

@@ -18,10 +18,11 @@ from sciflow.codecs.zarr import SZ
 from sciflow.errors import InvalidArgument
 from sciflow.metrics import compare
 from sciflow.store.conventions import recorded_bound
+from sciflow.store.regions import recorded_regions
 
 if TYPE_CHECKING:
     from sciflow.codecs.sz import Level
-    from sciflow.store.plan import BoundLike
+    from sciflow.store.plan import BoundLike, RegionsLike
     from sciflow.store.results import Report
 
 __all__ = ["SciflowAccessor", "check_region"]
@@ -54,6 +55,7 @@ class SciflowAccessor:
         *,
         bound: BoundLike = None,
         per_variable: Mapping[str, BoundLike] | None = None,
+        regions: Mapping[str, RegionsLike] | None = None,
         level: Level = "balanced",
         chunks: Mapping[str, int] | str | None = None,
         rewrite_safe: bool = False,
@@ -71,6 +73,7 @@ class SciflowAccessor:
             store,
             bound=bound,
             per_variable=per_variable,
+            regions=regions,
             level=level,
             chunks=chunks,
             rewrite_safe=rewrite_safe,
@@ -171,6 +174,11 @@ def check_region(
         codec = next((codec for codec in array.metadata.codecs if isinstance(codec, SZ)), None)
         if codec is None or codec.config.rewrite_safe:
             continue
+        if recorded_regions(array.attrs.asdict()) is not None:
+            raise InvalidArgument(
+                f"variable {name!r} has regions with bounds of their own, which this would not "
+                "keep; make the store anew with sciflow.compress"
+            )
         grid = zip(array.metadata.dimension_names or (), array.shape, array.chunks, strict=True)
         for dim, length, chunk in grid:
             start, stop, _ = region.get(str(dim), slice(None)).indices(length)

@@ -5,6 +5,7 @@ Bound.rel(1e-3) ──┐
 Bound.psnr(60) ───┼─ resolve(bound, value_range) ─▶ Resolved("abs", value, mse) ─▶ codec
 Bound.abs(0.1) ───┘
 Bound.pointwise_rel(1e-2) ────────────────────────▶ Resolved("pointwise_rel", value, None) ─▶ codec
+Bound.ratio(20), Bound.nbytes(1e6) ─ encode a few times (sciflow.codecs.targets) ─▶ Resolved("abs", ...)
 ```
 """
 
@@ -21,11 +22,14 @@ from numpy.typing import NDArray
 
 from sciflow.errors import InvalidArgument
 
-__all__ = ["Bound", "BoundKind", "Resolved", "ValueRange", "resolve"]
+__all__ = ["PSNR_PEAK", "Bound", "BoundKind", "Resolved", "ValueRange", "promise", "resolve"]
 
-BoundKind = Literal["abs", "rel", "pointwise_rel", "psnr"]
+BoundKind = Literal["abs", "rel", "pointwise_rel", "psnr", "ratio", "nbytes"]
 _KINDS: tuple[BoundKind, ...] = get_args(BoundKind)
+_SIZES = ("ratio", "nbytes")
 _SQRT3 = math.sqrt(3.0)
+PSNR_PEAK = 8.0
+"""Within a ``psnr`` bound no single error is more than so many times the RMS error that it allows."""
 _MAX_FLOAT = sys.float_info.max
 _MIN_NORMAL = sys.float_info.min
 
@@ -34,20 +38,23 @@ _MIN_NORMAL = sys.float_info.min
 class Bound:
     """A promise about every finite value x and its reconstruction x'.
 
-    Made by one of four constructors, never by hand:
+    Made by one of six constructors, never by hand. The first four are promises, the last two targets, which
+    become an ``abs`` promise when the data are encoded:
 
     ===========================  =====================================================================
     ``Bound.abs(v)``             |x - x'| <= v, in the unit of the data
     ``Bound.rel(r)``             |x - x'| <= r (max - min), over the finite cells that are not sentinels
     ``Bound.pointwise_rel(r)``   |x - x'| <= r |x|, with r < 1
     ``Bound.psnr(dB)``           20 log10(max - min) - 10 log10(MSE) >= dB, and
-                                 |x - x'| <= sqrt(3) (max - min) 10**(-dB / 20)
+                                 |x - x'| <= 8 (max - min) 10**(-dB / 20)
+    ``Bound.ratio(q)``           the smallest bound at which the bytes are at most 1/q of the array's
+    ``Bound.nbytes(n)``          the smallest bound at which there are at most n bytes
     ===========================  =====================================================================
 
     Parameters
     ----------
-    kind : {"abs", "rel", "pointwise_rel", "psnr"}
-        Which of the four.
+    kind : {"abs", "rel", "pointwise_rel", "psnr", "ratio", "nbytes"}
+        Which of the six.
     value : float
         Finite and above zero.
     mse : float, optional
@@ -80,6 +87,8 @@ class Bound:
                 f"pointwise_rel bound {self.value!r}: expected a number below 1 (1 would allow every value "
                 "to become 0); use Bound.abs or Bound.rel for a looser promise"
             )
+        if self.kind in _SIZES and self.value < 1.0:
+            raise InvalidArgument(f"{self.kind} {self.value!r}: expected 1 or more")
         if self.mse is not None:
             if self.kind != "abs":
                 raise InvalidArgument(f"mse={self.mse!r} goes with an abs bound only, not with {self.kind}")
@@ -106,8 +115,23 @@ class Bound:
         return cls("psnr", value)
 
     @classmethod
+    def ratio(cls, value: float) -> Self:
+        """As small an error as fits into 1/value of the bytes; what came of it is an abs bound."""
+        return cls("ratio", value)
+
+    @classmethod
+    def nbytes(cls, value: float) -> Self:
+        """As small an error as fits into so many bytes; what came of it is an abs bound."""
+        return cls("nbytes", value)
+
+    @property
+    def is_size(self) -> bool:
+        """Whether it is a target of size, which says nothing of errors before the data are encoded."""
+        return self.kind in _SIZES
+
+    @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``"rel=1e-3"``, ``"abs:0.1"`` or a bare number, which means ``rel``.
+        """Read ``"rel=1e-3"``, ``"abs:0.1"``, ``"ratio=20"`` or a bare number, which means ``rel``.
 
         Raises
         ------
@@ -266,11 +290,21 @@ def resolve(bound: Bound, value_range: ValueRange) -> Resolved:
         10**(-dB/20), where errors that fill the interval evenly reach the asked MSE of a**2 exactly, and that
         MSE.
 
+    Raises
+    ------
+    InvalidArgument
+        If it is a target of size: only encoding tells which bound meets it.
+
     Examples
     --------
     >>> resolve(Bound.rel(0.5), ValueRange(0.0, 4.0, 10))
     Resolved(kind='abs', value=2.0, mse=None)
     """
+    if bound.is_size:
+        raise InvalidArgument(
+            f"{bound!r} is a target of size: it becomes a bound only when data are encoded; give it to "
+            "a codec or to sciflow.compress"
+        )
     if bound.kind == "abs":
         return Resolved("abs", bound.value, bound.mse)
     if bound.kind == "pointwise_rel":
@@ -283,6 +317,25 @@ def resolve(bound: Bound, value_range: ValueRange) -> Resolved:
         # Q: why not the pair? A: the square leaves float64; |x - x'| <= a alone implies MSE <= a**2.
         return Resolved("abs", amplitude)
     return Resolved("abs", min(_SQRT3 * amplitude, _MAX_FLOAT), mse)
+
+
+def promise(bound: Bound, value_range: ValueRange) -> Resolved:
+    """What a request promises of every value, to hold a result against.
+
+    As `resolve`, but for ``psnr`` the largest bound that a search may have ended with, and for a target of
+    size nothing: its promise is the bound that was found and recorded.
+
+    Examples
+    --------
+    >>> promise(Bound.ratio(20), ValueRange(0.0, 1.0, 9))
+    Resolved(kind='abs', value=inf, mse=None)
+    """
+    if bound.is_size:
+        return Resolved("abs", math.inf)
+    resolved = resolve(bound, value_range)
+    if resolved.mse is None or bound.kind != "psnr":
+        return resolved
+    return Resolved("abs", min(PSNR_PEAK / _SQRT3 * resolved.value, _MAX_FLOAT), resolved.mse)
 
 
 def _is_kind(name: str) -> TypeGuard[BoundKind]:

@@ -64,12 +64,35 @@ _Pointwise = Annotated[
     typer.Option("--pointwise-rel", help="|x - x'| <= R |x|, with R < 1.", rich_help_panel=_BOUND),
 ]
 _Psnr = Annotated[float | None, typer.Option("--psnr", help="At least so many dB.", rich_help_panel=_BOUND)]
+_Ratio = Annotated[
+    float | None,
+    typer.Option(
+        "--ratio",
+        help="The smallest error that fits into 1/RATIO of a field's bytes.",
+        rich_help_panel=_BOUND,
+    ),
+]
+_Nbytes = Annotated[
+    float | None,
+    typer.Option(
+        "--nbytes", help="The smallest error that fits into so many bytes a field.", rich_help_panel=_BOUND
+    ),
+]
+_Region = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--region",
+        metavar="NAME=MASK:LABEL:BOUND",
+        help="Another bound where the variable MASK holds LABEL: t=land:1:abs=0.01. Repeatable.",
+        rich_help_panel=_BOUND,
+    ),
+]
 _Var = Annotated[
     list[str] | None,
     typer.Option(
         "--var",
         metavar="NAME=BOUND",
-        help="A bound for one variable: t=rel:1e-4, q=abs:1e-6, mask=lossless. Repeatable.",
+        help="A bound for one variable: t=rel:1e-4, q=ratio:20, mask=lossless. Repeatable.",
         rich_help_panel=_BOUND,
     ),
 ]
@@ -87,7 +110,10 @@ def compress(
     abs_: _Abs = None,
     pointwise_rel: _Pointwise = None,
     psnr: _Psnr = None,
+    ratio: _Ratio = None,
+    nbytes: _Nbytes = None,
     var: _Var = None,
+    region: _Region = None,
     level: Annotated[
         Level, typer.Option("--level", help="Bytes against seconds; the bound stays.", rich_help_panel=_STORE)
     ] = Level.balanced,
@@ -125,6 +151,10 @@ def compress(
 
     * `sciflow compress in.nc out.zarr --rel 1e-3 --var t=abs:0.05 --var mask=lossless`
 
+    * `sciflow compress in.nc out.zarr --ratio 20`
+
+    * `sciflow compress in.nc out.zarr --abs 0.1 --region t=land:1:abs=0.01 --region t=land:2:lossless`
+
     * `sciflow compress in.nc out.zarr --psnr 70 --level max --chunks time=24,lat=-1,lon=-1`
 
     * `sciflow compress in.nc out.zarr --rel 1e-3 --dry-run`
@@ -134,8 +164,18 @@ def compress(
     report = stores.compress(
         source,
         store,
-        bound=_one_bound({"abs": abs_, "rel": rel, "pointwise_rel": pointwise_rel, "psnr": psnr}),
+        bound=_one_bound(
+            {
+                "abs": abs_,
+                "rel": rel,
+                "pointwise_rel": pointwise_rel,
+                "psnr": psnr,
+                "ratio": ratio,
+                "nbytes": nbytes,
+            }
+        ),
         per_variable=_bounds_by_name(var or []),
+        regions=_regions_by_name(region or []),
         level=level.value,
         chunks=chunks,
         rewrite_safe=rewrite_safe,
@@ -264,6 +304,22 @@ def _bounds_by_name(texts: list[str]) -> dict[str, str]:
         if not (name and bound):
             raise InvalidArgument(f"--var {text}: expected NAME=BOUND, as in t=rel:1e-4 or mask=lossless")
         found[name] = bound
+    return found
+
+
+def _regions_by_name(texts: list[str]) -> dict[str, tuple[str, dict[int, str | None]]]:
+    found: dict[str, tuple[str, dict[int, str | None]]] = {}
+    for text in texts:
+        name, _, rest = text.partition("=")
+        mask, *behind = rest.split(":", 2)
+        if not (name and mask and len(behind) == 2 and behind[0].lstrip("-").isdecimal()):
+            raise InvalidArgument(
+                f"--region {text}: expected NAME=MASK:LABEL:BOUND, as in t=land:1:abs=0.01, t=land:2:lossless"
+            )
+        known, bounds = found.setdefault(name, (mask, {}))
+        if known != mask:
+            raise InvalidArgument(f"--region {text}: the regions of {name!r} are those of {known!r} already")
+        bounds[int(behind[0])] = behind[1]
     return found
 
 

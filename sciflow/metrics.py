@@ -378,8 +378,8 @@ def _measure_piece(
 ) -> ErrorStats:
     value_range = ValueRange.of(x, preserve=[float(s) for s in sentinels])
     special = _special_cells(x, sentinels, all_finite=value_range.count == x.size)
-    wide_x, wide_y = x.astype(np.float64, copy=False), y.astype(np.float64, copy=False)
     with np.errstate(invalid="ignore", over="ignore"):
+        wide_x, wide_y = x.astype(np.float64, copy=False), y.astype(np.float64, copy=False)
         error = wide_y - wide_x
     specials = changed = 0
     if special is not None:

@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from sciflow.bounds import Bound
+from sciflow.bounds import PSNR_PEAK, Bound
 from sciflow.codecs.sentinels import Sentinel, parse_sentinels, sentinel_bits
 
 try:
@@ -180,7 +180,7 @@ def _assert_psnr(error: NDArray[Any], width: Any, decibel: float) -> None:
     asked = width * 10.0 ** (-decibel / 20.0)
     rms = np.sqrt((error**2).mean())
     assert rms <= asked * (1 + 1e-12), f"RMS error {rms!r}: a PSNR of {decibel} dB allows {asked!r}"
-    worst, allowed = error.max(), math.sqrt(3.0) * asked
+    worst, allowed = error.max(), PSNR_PEAK * asked
     assert worst <= allowed * (1 + 1e-12), f"error {worst!r}: a PSNR of {decibel} dB allows {allowed!r}"
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+import tests.reference_refine as refine
 from tests.reference_described import read_description
 from tests.reference_low_bits import read_low_bits
 from tests.reference_raster import Plan, reconstruct
@@ -26,13 +27,14 @@ def read_header(reader: Reader) -> tuple[int, Axes, float, list[tuple[Axes, int]
     if major != 0 or minor > 2:
         raise Unsupported(f"version {major}.{minor}: this decoder reads up to 0.2")
     flags, dims = reader.u8(), reader.u8()
-    kind, ndim, a = flags >> 4, dims & 15, dims >> 4
-    require(flags < 64 and ndim <= 8 and a <= max(0, ndim - 1), "flags and dims are in their ranges")
+    kind, ndim, a = flags >> 4 & 3, dims & 15, dims >> 4
+    require(flags < 128 and ndim <= 8 and a <= max(0, ndim - 1), "flags and dims are in their ranges")
     shape = tuple(reader.varint() for _ in range(ndim))
     require(math.prod(length for length in shape if length) <= 1 << 56, "the shape is of at most 2^56 values")
     bound = reader.f64()
     request = reader.f64() if kind in (1, 3) else 0.0
     require(bound >= 0 and request >= 0 and (kind != 2 or bound < 1), "bounds are in their ranges")
+    refine.read_header(reader, flags, bound)
     rows, empty, behind, walk = reader.varint(), 0 in shape, shape[a + 1 :], (*shape, 1)[a]
     most = min(1 << 21, next((length for length in reversed(behind) if length > 1), 8) << 18)
     fits = empty or (rows <= walk and rows * math.prod(behind) <= most)
@@ -74,7 +76,7 @@ def decode_block(reader: Reader, shape: Axes, dtype: DType, bound: float) -> Val
     else:
         flags = reader.u8()
         own = {4: 0b1110, 7: 2 if dtype.itemsize == 4 else 0}.get(mode, 0)
-        require(flags & ~(1 if mode == 7 else 0b10010001) & ~own == 0, "flags belong to their mode")
+        require(flags & ~(1 if mode == 7 else 0b11010001) & ~own == 0, "flags belong to their mode")
         exact = read_exact_set(reader, axes, pattern) if flags & 1 else None
         if mode == 7:
             values = decode_described(reader, np.dtype("<f8") if flags & 2 else dtype, axes, dtype)
@@ -83,6 +85,8 @@ def decode_block(reader: Reader, shape: Axes, dtype: DType, bound: float) -> Val
             values = reconstruct(decode_codes(reader, [(axes, False)], flags)[0], exact and exact[0], plan)
         else:
             values = decode_coded(reader, mode, flags, axes, dtype, bound)
+        if mode < 7:
+            refine.apply(reader, flags, axes, values, exact)
     require(reader.left == 0, "no bytes are left over behind a body")
     if exact:
         values.view(pattern)[exact[0]] = exact[1]

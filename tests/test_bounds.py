@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sciflow.bounds import Bound, Resolved, ValueRange, resolve
+from sciflow.bounds import PSNR_PEAK, Bound, Resolved, ValueRange, promise, resolve
 from sciflow.errors import InvalidArgument
 from sciflow.testing import bounds
 
@@ -36,7 +36,7 @@ def test_an_abs_bound_may_carry_a_mean_square_error() -> None:
         Bound("rel", 1.0, 0.25)
 
 
-@pytest.mark.parametrize("kind", ["abs", "rel", "pointwise_rel", "psnr"])
+@pytest.mark.parametrize("kind", ["abs", "rel", "pointwise_rel", "psnr", "ratio", "nbytes"])
 @pytest.mark.parametrize("value", [0, -1.0, math.nan, math.inf, "1", None, True, 1j, [1.0]])
 def test_a_bound_is_a_finite_number_above_zero(kind: Any, value: Any) -> None:
     with pytest.raises(InvalidArgument, match=kind):
@@ -47,6 +47,29 @@ def test_numpy_and_whole_numbers_become_floats() -> None:
     numbers: list[Any] = [1, np.float32(1.0), np.int64(1)]
     assert {Bound.abs(value) for value in numbers} == {Bound.abs(1.0)}
     assert {type(Bound.abs(value).value) for value in numbers} == {float}
+
+
+@pytest.mark.parametrize("bound", [Bound.ratio(2.5), Bound.nbytes(1e6)])
+def test_a_target_of_size_is_a_value_that_no_range_resolves(bound: Bound) -> None:
+    assert bound.is_size
+    assert not Bound.rel(0.1).is_size
+    assert eval(repr(bound), {"Bound": Bound}) == bound == Bound.from_json(bound.to_json())
+    with pytest.raises(InvalidArgument, match="only when data are encoded"):
+        resolve(bound, ValueRange(0.0, 1.0, 2))
+    assert promise(bound, ValueRange(0.0, 1.0, 2)) == Resolved("abs", math.inf)
+
+
+@pytest.mark.parametrize("kind", ["ratio", "nbytes"])
+def test_a_size_is_one_at_least(kind: Any) -> None:
+    with pytest.raises(InvalidArgument, match="1 or more"):
+        Bound(kind, 0.5)
+
+
+def test_what_a_search_for_a_psnr_may_end_with() -> None:
+    anything = ValueRange(0.0, 10.0, 5)
+    assert promise(Bound.psnr(20.0), anything).value == pytest.approx(PSNR_PEAK)
+    assert promise(Bound.psnr(20.0), anything).mse == pytest.approx(1.0)
+    assert promise(Bound.rel(0.1), anything) == resolve(Bound.rel(0.1), anything)
 
 
 def test_pointwise_below_one() -> None:
@@ -62,6 +85,8 @@ def test_pointwise_below_one() -> None:
         ("abs:0.1", Bound.abs(0.1)),
         ("pointwise-rel=0.01", Bound.pointwise_rel(0.01)),
         ("PSNR=60", Bound.psnr(60.0)),
+        ("ratio=20", Bound.ratio(20)),
+        ("nbytes:1e6", Bound.nbytes(1_000_000)),
     ],
 )
 def test_text_is_read(text: str, bound: Bound) -> None:

@@ -1,4 +1,4 @@
-"""The README's Python runs as written, block after block, with warnings as errors."""
+"""The Python of the README and of the how-to page runs as written, with warnings as errors."""
 
 from __future__ import annotations
 
@@ -8,20 +8,34 @@ from typing import Any
 
 import pytest
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+ROOT = Path(__file__).resolve().parents[1]
 
 
-def blocks() -> list[str]:
-    return re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+def blocks(page: str) -> list[str]:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-def test_the_readme_has_code() -> None:
-    assert len(blocks()) >= 2
+def run(page: str) -> None:
+    namespace: dict[str, Any] = {}
+    for block in blocks(page):
+        exec(compile(block, page, "exec"), namespace)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/targets.md"])
+def test_the_page_has_code(page: str) -> None:
+    assert len(blocks(page)) >= 2
 
 
 def test_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    namespace: dict[str, Any] = {}
-    for block in blocks():
-        exec(compile(block, str(README), "exec"), namespace)
+    run("README.md")
     assert {"field.zarr", "mine.zarr", "ds.zarr"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_the_page_of_targets_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run("docs/targets.md")
+    assert {"error.zarr", "quality.zarr", "size.zarr", "storm.zarr"} == {
+        path.name for path in tmp_path.iterdir()
+    }

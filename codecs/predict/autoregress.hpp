@@ -1,5 +1,5 @@
 // Integers of a series predicted from those before them along one axis, by weights fitted to the block: signals that
-// were sampled finer than their band needs. docs/format.md section 9.
+// were sampled finer than their band needs. docs/format.md section 10.
 #pragma once
 
 #include <vector>

@@ -7,6 +7,7 @@
 #include "exact.hpp"
 #include "predict/autoregress.hpp"
 #include "streams.hpp"
+#include "values.hpp"
 
 namespace sciflow::tests {
 
@@ -64,6 +65,7 @@ inline void append_plan_and_codes(const Dims& d, bool lattice, Random& random, B
     append_codes<int32_t>(multilevel_grids(d, plan.mask), d.size(), random, out);
 }
 
+// Regions of any size, now and then more of them than a block may have.
 template <class T>
 void append_description(const Dims& d, Random& random, Bytes& out) {
     DescribedMap<T> map;
@@ -96,15 +98,28 @@ void append_raster_plan(Random& random, Bytes& out) {
 }
 
 template <class T>
-Bytes built_body(const Dims& d, Random& random, bool may_describe = true) {
-    if (may_describe && random.once_in(4)) {
-        const bool exact = random.once_in(2), wider = sizeof(T) == 4 && random.once_in(2);
-        Bytes out = {static_cast<uint8_t>(Mode::described), static_cast<uint8_t>((exact ? 1 : 0) | (wider ? 2 : 0))};
-        if (exact) append_exact_set<T>(d, random, out);
-        append_description<T>(d, random, out);
-        Writer(out).bytes(wider ? built_body<double>(d, random, false) : built_body<T>(d, random, false));
-        return out;
+void append_refinement(const Dims& d, Random& random, Bytes& out) {
+    const unsigned regions = random.once_in(5) ? static_cast<unsigned>(random.below(256)) : 1;
+    std::vector<uint8_t> mask(d.size());
+    Writer w(out);
+    w.u8(static_cast<uint8_t>(regions));
+    for (unsigned k = 0; k < regions; ++k) {
+        append_mask(mask, d, random, out);
+        const bool predicted = random.once_in(2);
+        w.u8(predicted);
+        w.raw(random.once_in(3) ? 0 : std::fabs(any_double(random)));
+        const size_t count = static_cast<size_t>(std::count(mask.begin(), mask.end(), uint8_t{1}));
+        GridSpec list;
+        list.dims.n[X] = std::max<size_t>(1, count);
+        if (predicted) append_plan_and_codes(d, true, random, out);
+        else if (sizeof(T) == 4) append_codes<int32_t>({list}, list.dims.size(), random, out);
+        else append_codes<int64_t>({list}, list.dims.size(), random, out);
     }
+    append_exact_set<T>(d, random, out);
+}
+
+template <class T>
+Bytes built_codes(const Dims& d, Random& random) {
     const Mode mode = random.once_in(3)   ? Mode::multilevel
                       : random.once_in(3) ? Mode::raster
                       : random.once_in(2) ? Mode::lattice
@@ -142,6 +157,23 @@ Bytes built_body(const Dims& d, Random& random, bool may_describe = true) {
     grid.dims = d;
     if (wide) append_codes<int64_t>({grid}, d.size(), random, out);
     else append_codes<int32_t>({grid}, d.size(), random, out);
+    return out;
+}
+
+template <class T>
+Bytes built_body(const Dims& d, Random& random, bool may_describe = true) {
+    if (may_describe && random.once_in(4)) {
+        const bool exact = random.once_in(2), wider = sizeof(T) == 4 && random.once_in(2);
+        Bytes out = {static_cast<uint8_t>(Mode::described), static_cast<uint8_t>((exact ? 1 : 0) | (wider ? 2 : 0))};
+        if (exact) append_exact_set<T>(d, random, out);
+        append_description<T>(d, random, out);
+        Writer(out).bytes(wider ? built_body<double>(d, random, false) : built_body<T>(d, random, false));
+        return out;
+    }
+    const bool refined = random.once_in(3);
+    Bytes out = built_codes<T>(d, random);
+    if (refined) out[1] |= REFINED;
+    if (refined) append_refinement<T>(d, random, out);
     return out;
 }
 

@@ -134,8 +134,7 @@ void each_hostile_field_is_refused() {
     constexpr uint64_t large = uint64_t{1} << 56;
     Header h;
     CHECK(read(fields(0, 1, {7}, 1, 7, {9}), h) == Status::ok);
-    CHECK(read(fields(0x40, 1, {7}, 1, 7, {9}), h) == Status::corrupt);  // flags from the future
-    CHECK(read(fields(0x80, 1, {7}, 1, 7, {9}), h) == Status::corrupt);
+    CHECK(read(fields(0x80, 1, {7}, 1, 7, {9}), h) == Status::corrupt);  // a flag from the future
     CHECK(read(fields(0, 9, {1, 1, 1, 1, 1, 1, 1, 1, 1}, 1, 1, {9}), h) == Status::corrupt);
     CHECK(read(fields(0, 0x11, {7}, 1, 7, {9}), h) == Status::corrupt);  // no axis 1
     CHECK(read(fields(0, 0x10, {}, 1, 1, {9}), h) == Status::corrupt);
@@ -158,9 +157,46 @@ void each_hostile_field_is_refused() {
     CHECK(read(fields(0, 2, {large, 0}, 1, large, {}), h) == Status::ok && h.blocking.count() == 0);
 }
 
+// One axis, a bound of 1, then what the flag of regions asks for.
+Status read_regional(uint8_t flags, double elsewhere, std::initializer_list<RegionBound> regions) {
+    Bytes b = {0x53, 0xF7, STREAM_MAJOR, STREAM_MINOR, flags, 1, 7};
+    Writer w(b);
+    w.raw(1.0);
+    w.raw(elsewhere);
+    w.varint(regions.size());
+    for (const RegionBound& r : regions) w.zigzag(r.label), w.raw(r.bound);
+    w.varint(7);
+    w.varint(9);
+    Header h;
+    return read(sealed(b), h);
+}
+
+void each_hostile_region_is_refused() {
+    CHECK(read_regional(0x40, 1, {{5, 0.5}}) == Status::ok);
+    CHECK(read_regional(0x40, 0, {{INT64_MIN, 1}, {INT64_MAX, 0}}) == Status::ok);
+    CHECK(read_regional(0x40, 1, {}) == Status::corrupt);
+    CHECK(read_regional(0x40, 1.5, {{5, 0.5}}) == Status::corrupt);  // looser than the loosest
+    CHECK(read_regional(0x40, -1, {{5, 0.5}}) == Status::corrupt);
+    CHECK(read_regional(0x40, 1, {{5, 1.5}}) == Status::corrupt);
+    CHECK(read_regional(0x40, 1, {{5, std::numeric_limits<double>::quiet_NaN()}}) == Status::corrupt);
+    CHECK(read_regional(0x48, 1, {{5, 0.5}}) == Status::corrupt);  // rewrite-safe
+    CHECK(read_regional(0x60, 1, {{5, 0.5}}) == Status::corrupt);  // pointwise
+}
+
+void every_prefix_with_regions_is_truncated() {
+    Header h = header_of<double>({300, 5, 2000}, 0.25);
+    h.has_regions = true;
+    h.elsewhere = 0.25;
+    h.regions = {{-7, 0.125}, {int64_t{1} << 40, 0}};
+    const Bytes bytes = written(h, 2500, 70000);
+    for (size_t n = 0; n < bytes.size(); ++n) CHECK(read(View(bytes).first(n), h) == Status::truncated);
+}
+
 }  // namespace
 
 int main() {
+    each_hostile_region_is_refused();
+    every_prefix_with_regions_is_truncated();
     headers_round_trip();
     blocks_tile_the_array();
     every_prefix_is_truncated();

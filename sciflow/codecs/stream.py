@@ -66,6 +66,11 @@ class StreamInfo:
         The promise in force, ``abs`` or ``pointwise_rel``; None where every bit comes back.
     rewrite_safe : bool
         Whether reconstructions lie on a lattice of the bound alone.
+    regions : tuple of (int, Bound or None)
+        Labels of regions that have bounds of their own, each with its bound, None for every bit. `bound` is
+        then the loosest of them all.
+    elsewhere : Bound or None
+        The promise for what is in none of these regions.
     block_axis, block_rows : int
         Axes of the stored (C) array before `block_axis` are walked one index at a time; `block_rows` indices
         along it, with all that lies behind them, make a block.
@@ -81,6 +86,8 @@ class StreamInfo:
     request: Bound | None
     bound: Bound | None
     rewrite_safe: bool
+    regions: tuple[tuple[int, Bound | None], ...]
+    elsewhere: Bound | None
     block_axis: int
     block_rows: int
     block_offsets: tuple[int, ...]
@@ -229,13 +236,17 @@ def _info(fields: HeaderFields) -> StreamInfo:
     kind = REQUEST_KINDS[fields["request_kind"]]
     stored = _stored_shape(fields["shape"], dtype.itemsize)
     pointwise = fields["pointwise"]
+    bound = _stored_bound("pointwise_rel", pointwise) or _stored_bound("abs", fields["eb"])
+    regions = tuple((label, _stored_bound("abs", value)) for label, value in fields["regions"])
     return StreamInfo(
         dtype=dtype,
         shape=stored[::-1] if fields["order_f"] else stored,
         order="F" if fields["order_f"] else "C",
         request=_stored_bound(kind, fields["request_value"]),
-        bound=_stored_bound("pointwise_rel", pointwise) or _stored_bound("abs", fields["eb"]),
+        bound=bound,
         rewrite_safe=fields["lattice"],
+        regions=regions,
+        elsewhere=_stored_bound("abs", fields["elsewhere"]) if regions else bound,
         block_axis=fields["block_axis"],
         block_rows=fields["block_rows"],
         block_offsets=tuple(fields["block_offsets"]),

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, get_args, overloa
 import numpy as np
 from numpy.typing import NDArray
 
-from sciflow.bounds import Bound, ValueRange, resolve
+from sciflow.bounds import Bound, Resolved, ValueRange, resolve
+from sciflow.codecs.regions import Regions, with_regions
 from sciflow.codecs.sentinels import Sentinel, parse_sentinels, sentinel_bits
 from sciflow.codecs.stream import (
     MAX_NDIM,
@@ -29,16 +30,20 @@ from sciflow.codecs.stream import (
     encoded_size_bound,
     read_info,
 )
+from sciflow.codecs.targeted import encode_for_psnr, encode_for_size
 from sciflow.errors import InvalidArgument, UnsupportedDtype
 
 if TYPE_CHECKING:
     from sciflow._native import EncodeOptions
 
 __all__ = [
+    "SEARCHING",
     "Level",
+    "Regions",
     "SZConfig",
     "as_encoded",
     "check_dtype",
+    "check_regional",
     "decode",
     "encode",
     "encoded_size_bound",
@@ -48,6 +53,8 @@ __all__ = [
 
 Level = Literal["fast", "quick", "balanced", "max"]
 _LEVELS: tuple[Level, ...] = get_args(Level)
+SEARCHING: tuple[Level, ...] = ("balanced", "max")
+"""Levels that take several encodes for a PSNR."""
 _MAX_THREADS = 1024
 _Out = TypeVar("_Out")
 
@@ -133,7 +140,8 @@ class SZConfig:
         for name in ("rewrite_safe", "verify"):
             if not isinstance(getattr(self, name), bool):
                 raise InvalidArgument(f"{name}={getattr(self, name)!r}: expected true or false")
-        if self.rewrite_safe and (self.bound.kind in ("rel", "psnr") or self.bound.mse is not None):
+        moves = self.bound.kind not in ("abs", "pointwise_rel") or self.bound.mse is not None
+        if self.rewrite_safe and moves:
             raise InvalidArgument(
                 f"rewrite_safe=True with {self.bound!r}: the lattice would move with the data of each write; "
                 "give the bound as Bound.abs(...) (sciflow.compress resolves Bound.rel for you)"
@@ -203,7 +211,7 @@ def check_dtype(dtype: np.dtype[Any], *, ndim: int = 0) -> None:
         )
 
 
-def encode(array: NDArray[Any], config: SZConfig) -> bytes:
+def encode(array: NDArray[Any], config: SZConfig, *, regions: Regions | None = None) -> bytes:
     """Return a stream from which `decode` gives every value back within the bound.
 
     Parameters
@@ -212,11 +220,15 @@ def encode(array: NDArray[Any], config: SZConfig) -> bytes:
         What to encode; never written to. Layout F (and not C) is kept, any other becomes C.
     config : SZConfig
         The promise and how to keep it.
+    regions : Regions, optional
+        Cells with bounds of their own; `config` then has an ``abs``, ``rel`` or ``psnr`` bound and is not
+        rewrite-safe.
 
     Returns
     -------
     bytes
-        At least one, at most ``encoded_size_bound(array.nbytes)``; holds all that `decode` needs.
+        At least one, at most ``encoded_size_bound(array.nbytes)``, and 20 bytes a region; holds all that
+        `decode` needs.
 
     Raises
     ------
@@ -233,9 +245,17 @@ def encode(array: NDArray[Any], config: SZConfig) -> bytes:
     check_dtype(array.dtype, ndim=array.ndim)
     order_f = array.flags.f_contiguous and not array.flags.c_contiguous
     stored = native_order(array.T if order_f else array)
-    options = _options(stored, config)
+    value_range = _value_range(stored, config, regions)
+    options = _options(stored.dtype, config, value_range)
     options["order_f"] = order_f
     options["big_endian"] = _is_big_endian(array.dtype)
+    if regions is not None:
+        check_regional(config.bound, rewrite_safe=config.rewrite_safe)
+        with_regions(options, _broadcast(regions, array.shape), value_range, order_f=order_f)
+    if config.bound.is_size:
+        return encode_for_size(stored, options, config.bound, value_range)
+    if config.bound.kind == "psnr" and regions is None and config.level in SEARCHING:
+        return encode_for_psnr(stored, options, config.bound, value_range)
     return encode_values(stored.reshape(-1), stored.shape, options)
 
 
@@ -355,23 +375,58 @@ def _same_memory(target: NDArray[Any], header: StreamInfo) -> bool:
     return contiguous and target.dtype == header.dtype
 
 
-def _options(stored: NDArray[Any], config: SZConfig) -> EncodeOptions:
+def check_regional(bound: Bound, *, rewrite_safe: bool) -> None:
+    """Refuse what does not go with bounds of regions.
+
+    Raises
+    ------
+    InvalidArgument
+        If the bound is pointwise or a target of size, or the codec is rewrite-safe.
+    """
+    if rewrite_safe:
+        raise InvalidArgument(
+            "rewrite_safe=True with regions: a part that is written later would not know its regions; leave "
+            "one of the two out"
+        )
+    if bound.kind not in ("abs", "rel", "psnr"):
+        raise InvalidArgument(
+            f"{bound!r} with regions: give what holds elsewhere as Bound.abs(...), Bound.rel(...) or "
+            "Bound.psnr(...)"
+        )
+
+
+def _broadcast(regions: Regions, shape: tuple[int, ...]) -> Regions:
+    try:
+        labels = np.broadcast_to(regions.labels, shape)
+    except ValueError as error:
+        raise InvalidArgument(
+            f"labels of shape {regions.labels.shape}: expected {shape}, or a shape that broadcasts to it"
+        ) from error
+    return Regions(labels, regions.bounds)
+
+
+def _value_range(stored: NDArray[Any], config: SZConfig, regions: Regions | None) -> ValueRange:
+    """Of the cells that count, where some bound refers to it."""
+    asked = [config.bound, *(regions.bounds.values() if regions is not None else ())]
+    if all(bound is None or bound.kind in ("abs", "pointwise_rel") for bound in asked):
+        return ValueRange()
     bits = sentinel_bits(config.preserve, stored.dtype)
-    value_range = ValueRange()
-    if config.bound.kind in ("rel", "psnr"):
-        sentinels = np.array(bits, dtype=f"u{stored.dtype.itemsize}").view(stored.dtype)
-        value_range = ValueRange.of(stored, preserve=sentinels.tolist())
-    resolved = resolve(config.bound, value_range)
+    sentinels = np.array(bits, dtype=f"u{stored.dtype.itemsize}").view(stored.dtype)
+    return ValueRange.of(stored, preserve=sentinels.tolist())
+
+
+def _options(dtype: np.dtype[Any], config: SZConfig, value_range: ValueRange) -> EncodeOptions:
+    resolved = Resolved("abs", 0.0) if config.bound.is_size else resolve(config.bound, value_range)
     return {
         "eb": resolved.value if resolved.kind == "abs" else 0.0,
         "pointwise": resolved.value if resolved.kind == "pointwise_rel" else 0.0,
         "mse": resolved.mse or 0.0,
         "lattice": config.rewrite_safe,
         "level": _LEVELS.index(config.level),
-        "preserve": bits,
+        "preserve": sentinel_bits(config.preserve, dtype),
         "order_f": False,
         "big_endian": False,
-        "request_kind": REQUEST_KINDS.index(config.bound.kind),
+        "request_kind": 0 if config.bound.is_size else REQUEST_KINDS.index(config.bound.kind),
         "request_value": config.bound.value,
         "block_values": config.block_values or 0,
         "threads": config.threads,

@@ -26,15 +26,16 @@ from sciflow.codecs.sz import Level
 from sciflow.codecs.zarr import SZ
 from sciflow.errors import InvalidArgument, StoreError
 from sciflow.store.conventions import CONTAINER
-from sciflow.store.plan import BoundLike, Plan, Request, make_plan, make_request, resolve_plan
-from sciflow.store.results import Report, Row
+from sciflow.store.plan import BoundLike, Plan, RegionsLike, Request, make_plan, make_request, resolve_plan
+from sciflow.store.regions import with_masks
+from sciflow.store.results import RegionRow, Report, Row
 from sciflow.store.running import Runner, open_runner, progress_bar
 from sciflow.store.source import Source, is_consolidated, open_source
 from sciflow.store.staging import Staging, check_target, mark_written_metadata, open_staging
 from sciflow.store.verification import check_store, describe_store, planned_row, row
 from sciflow.store.write import chunk_tasks, finish, gather, store_bytes, with_container, write_metadata
 
-__all__ = ["Report", "Row", "compress", "decompress", "encoding", "inspect", "open", "verify"]
+__all__ = ["RegionRow", "Report", "Row", "compress", "decompress", "encoding", "inspect", "open", "verify"]
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _CF_ENCODING = (
@@ -58,6 +59,7 @@ def compress(
     *,
     bound: BoundLike = None,
     per_variable: Mapping[str, BoundLike] | None = None,
+    regions: Mapping[str, RegionsLike] | None = None,
     level: Level = "balanced",
     chunks: Mapping[str, int] | str | None = None,
     rewrite_safe: bool = False,
@@ -83,9 +85,15 @@ def compress(
         whole.
     bound : Bound or str, optional
         For every field: ``Bound.rel(1e-3)`` or ``"rel:1e-3"``. Relative bounds refer to the range of the
-        whole variable. Without it only the variables in `per_variable` are compressed.
+        whole variable; a target (``"ratio:20"``, ``"nbytes:1e6"``, ``"psnr:70"``) becomes one absolute bound
+        a variable, found on up to 8 of its chunks. Without it only the variables in `per_variable` are
+        compressed.
     per_variable : mapping of str to Bound or str or None, optional
         Bounds by name; None or ``"lossless"`` keeps every bit.
+    regions : mapping of str to (mask, mapping of int to Bound or str or None), optional
+        Variables of which parts have bounds of their own: a mask (a DataArray of labels or booleans with some
+        of the variable's dimensions, or the name of a variable of `data`) and a bound for each of its
+        labels, 1 for True. The other cells keep the variable's own bound. The mask is stored too.
     level : {"fast", "quick", "balanced", "max"}
         Bytes against seconds. The bound never changes with it.
     chunks : mapping of str to int, or str, optional
@@ -134,7 +142,12 @@ def compress(
     started = time.perf_counter()
     target = os.fspath(store)
     request = make_request(
-        bound=bound, per_variable=per_variable, level=level, chunks=chunks, rewrite_safe=rewrite_safe
+        bound=bound,
+        per_variable=per_variable,
+        level=level,
+        chunks=chunks,
+        rewrite_safe=rewrite_safe,
+        regions=regions,
     )
     check_target(target, overwrite=overwrite or dry_run, source=data)
     with open_source(data) as source, open_runner(workers) as run:
@@ -343,10 +356,11 @@ def decompress(
 
 def _planned(source: Source, request: Request, run: Runner, progress: bool | None) -> tuple[Source, Plan]:
     version = _version()
-    plan = make_plan(source, request, version=version)
+    source, regions = with_masks(source, request.regions)
+    plan = make_plan(source, request, version=version, regions=regions)
     if any(p.bound for p in plan.variables):
         source = with_container(source, version)
-        plan = make_plan(source, request, version=version)
+        plan = make_plan(source, request, version=version, regions=regions)
     return source, resolve_plan(plan, source.variables, request, run=run, progress=progress)
 
 

@@ -13,6 +13,7 @@ import xarray as xr
 
 from sciflow.bounds import Bound, Resolved
 from sciflow.errors import InvalidArgument
+from sciflow.store.regions import REGION_ATTRS
 
 __all__ = [
     "CONTAINER",
@@ -36,7 +37,7 @@ _LINK, _MODE, _VALUE, _ABS = (
 )
 MAX_ERROR = "lossy_max_abs_error"
 RATIO = "lossy_compression_ratio"
-_PROVENANCE = frozenset({_LINK, _MODE, _VALUE, _ABS, MAX_ERROR, RATIO})
+_PROVENANCE = frozenset({_LINK, _MODE, _VALUE, _ABS, MAX_ERROR, RATIO}) | REGION_ATTRS
 
 _REFERENCES = {
     "coordinates": "a coordinate",

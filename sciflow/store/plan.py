@@ -2,6 +2,7 @@
 
 ```
 Source ─ roles (CF) ─▶ lossy? ─ chunks ─▶ one pass over all values (rel, psnr) ─▶ Plan: a codec each
+                                        └▶ a search on some chunks (psnr, ratio, nbytes) ─┘
 ```
 """
 
@@ -12,7 +13,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Any
 
@@ -23,13 +24,15 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 
 from sciflow.bounds import Bound, Resolved, ValueRange, resolve
-from sciflow.codecs.sz import Level
+from sciflow.codecs.sz import SEARCHING, Level, check_regional
 from sciflow.codecs.zarr import SZ
 from sciflow.errors import InvalidArgument
 from sciflow.store.chunking import check_chunks, chunk_shape, override_chunks, parse_chunks
 from sciflow.store.conventions import protected_variables
+from sciflow.store.regions import RegionPlan, RegionRequest, check_mask
 from sciflow.store.running import Runner, as_blocks, progress_bar
 from sciflow.store.source import Source
+from sciflow.store.tuning import tuned
 
 __all__ = ["LOSSLESS", "Plan", "VariablePlan", "as_bound", "make_plan", "sentinels_of"]
 
@@ -37,6 +40,7 @@ LOSSLESS = "lossless"
 """What `per_variable` and ``--var NAME=lossless`` call a variable that keeps every bit."""
 
 BoundLike = Bound | str | float | None
+RegionsLike = tuple[str | xr.DataArray, Mapping[int, BoundLike]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +65,8 @@ class VariablePlan:
         The bound in the unit of the data, once the values have been looked at.
     codec : SZ or None
         What encodes its chunks; None for a lossless one.
+    regions : RegionPlan or None
+        Parts with bounds of their own.
     """
 
     name: str
@@ -73,6 +79,7 @@ class VariablePlan:
     preserve: tuple[float, ...] = ()
     resolved: Resolved | None = None
     codec: SZ | None = None
+    regions: RegionPlan | None = None
 
     @property
     def is_text(self) -> bool:
@@ -108,6 +115,7 @@ class VariablePlan:
             "dtype": self.dtype.str,
             "bound": self.bound.to_json() if self.bound else None,
             "codec": dict(self.codec.to_dict()) if self.codec else None,
+            **({"regions": self.regions.to_json()} if self.regions else {}),
         }
 
 
@@ -138,6 +146,7 @@ class Request:
     level: Level
     chunks: Mapping[str, int]
     rewrite_safe: bool
+    regions: Mapping[str, RegionRequest] = field(default_factory=dict)
 
 
 def make_request(
@@ -147,6 +156,7 @@ def make_request(
     level: Level,
     chunks: Mapping[str, int] | str | None,
     rewrite_safe: bool,
+    regions: Mapping[str, RegionsLike] | None = None,
 ) -> Request:
     """Check what can be checked without the data.
 
@@ -163,7 +173,14 @@ def make_request(
             "(a thousandth of each variable's range)"
         )
     sizes = parse_chunks(chunks) if isinstance(chunks, str) else check_chunks(chunks or {})
-    return Request(bound=default, per_variable=named, level=level, chunks=sizes, rewrite_safe=rewrite_safe)
+    return Request(
+        bound=default,
+        per_variable=named,
+        level=level,
+        chunks=sizes,
+        rewrite_safe=rewrite_safe,
+        regions={name: _region_request(name, asked) for name, asked in (regions or {}).items()},
+    )
 
 
 def as_bound(value: BoundLike) -> Bound | None:
@@ -188,8 +205,21 @@ def as_bound(value: BoundLike) -> Bound | None:
     )
 
 
-def make_plan(source: Source, request: Request, *, version: str) -> Plan:
+def make_plan(
+    source: Source, request: Request, *, version: str, regions: Mapping[str, RegionPlan] | None = None
+) -> Plan:
     """Decide for every variable; reads values only to tell chunk shapes, none of the data.
+
+    Parameters
+    ----------
+    source : Source
+        What is to be stored; the masks of `regions` among it.
+    request : Request
+        What the caller asked for.
+    version : str
+        Of sciflow.
+    regions : mapping of str to RegionPlan, optional
+        By variable.
 
     Raises
     ------
@@ -199,9 +229,13 @@ def make_plan(source: Source, request: Request, *, version: str) -> Plan:
     _check_names("variable", request.per_variable, source.variables)
     _check_names("dimension", request.chunks, {str(d) for v in source.variables.values() for d in v.dims})
     protected = protected_variables(source.variables, coords=source.coords)
+    regions = regions or {}
+    _check_names("variable", regions, source.variables)
+    protected |= {r.mask: "labels of regions" for r in regions.values()}
     plans = [
         _plan_variable(name, v, request, protected.get(name, "")) for name, v in source.variables.items()
     ]
+    plans = [_with_regions(p, source.variables, request, regions.get(p.name)) for p in plans]
     return Plan(tuple(plans), source.identity, version)
 
 
@@ -213,8 +247,11 @@ def resolve_plan(
     run: Runner,
     progress: bool | None = False,
 ) -> Plan:
-    """Give every lossy variable its codec; rel and psnr are resolved in one pass over all of them."""
-    ranged = [p for p in plan.variables if p.bound is not None and p.bound.kind in ("rel", "psnr")]
+    """Give every lossy variable its codec.
+
+    rel and psnr are resolved in one pass over all of them; ratio, nbytes and psnr by encoding some chunks.
+    """
+    ranged = [p for p in plan.variables if _needs_range(p)]
     with progress_bar("resolve bounds", sum(p.nbytes for p in ranged), show=progress) as advance:
         seen = _value_ranges(ranged, variables, run, advance)
     resolved = []
@@ -222,9 +259,23 @@ def resolve_plan(
         if p.bound is None:
             resolved.append(p)
             continue
-        known = resolve(p.bound, seen.get(p.name, ValueRange()))
+        value_range = seen.get(p.name, ValueRange())
+        if _is_searched(p, request.level):
+            known = tuned(
+                p.name,
+                variables[p.name],
+                p.bound,
+                chunks=p.chunks,
+                level=request.level,
+                preserve=p.preserve,
+                value_range=value_range,
+                run=run,
+            )
+        else:
+            known = resolve(p.bound, value_range)
         codec = SZ(known.bound(), level=request.level, preserve=p.preserve, rewrite_safe=request.rewrite_safe)
-        resolved.append(replace(p, resolved=known, codec=codec))
+        regions = p.regions.resolved(value_range) if p.regions else None
+        resolved.append(replace(p, resolved=known, codec=codec, regions=regions))
     return replace(plan, variables=tuple(resolved))
 
 
@@ -268,9 +319,45 @@ def _plan_variable(name: str, variable: xr.Variable, request: Request, role: str
     if reason or bound is None:
         return replace(plan, reason=reason or "as asked")
     preserve = sentinels_of(variable.attrs, dtype)
-    probe = resolve(bound, ValueRange(0.0, 1.0, 1)).bound()
+    probe = bound if bound.is_size else resolve(bound, ValueRange(0.0, 1.0, 1)).bound()
     SZ(probe, level=request.level, preserve=preserve, rewrite_safe=request.rewrite_safe)  # refuses early
     return replace(plan, bound=bound, preserve=preserve)
+
+
+def _with_regions(
+    plan: VariablePlan, variables: Mapping[str, xr.Variable], request: Request, regions: RegionPlan | None
+) -> VariablePlan:
+    if regions is None:
+        return plan
+    if plan.bound is None:
+        raise InvalidArgument(
+            f"regions of {plan.name!r}: it keeps every bit ({plan.reason}); give it a bound for what is "
+            "elsewhere, or leave the regions out"
+        )
+    check_regional(plan.bound, rewrite_safe=request.rewrite_safe)
+    check_mask(plan.name, variables[plan.name], variables[regions.mask])
+    return replace(plan, regions=regions)
+
+
+def _region_request(name: str, asked: object) -> RegionRequest:
+    if not (isinstance(asked, tuple | list) and len(asked) == 2 and isinstance(asked[1], Mapping)):
+        raise InvalidArgument(
+            f"regions of {name!r}: expected (mask, {{label: bound}}), as in (eye, {{1: Bound.abs(0.01)}})"
+        )
+    mask, bounds = asked
+    return RegionRequest(mask, {label: as_bound(bound) for label, bound in bounds.items()})
+
+
+def _needs_range(plan: VariablePlan) -> bool:
+    if plan.bound is None:
+        return False
+    return plan.bound.kind in ("rel", "psnr") or (plan.regions is not None and plan.regions.needs_range)
+
+
+def _is_searched(plan: VariablePlan, level: Level) -> bool:
+    if plan.bound is None or plan.regions is not None:
+        return False
+    return plan.bound.is_size or (plan.bound.kind == "psnr" and level in SEARCHING)
 
 
 def _why_lossless(variable: xr.Variable, role: str) -> str:

@@ -13,7 +13,37 @@ from sciflow.bounds import Bound
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["Report", "Row"]
+__all__ = ["RegionRow", "Report", "Row"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionRow:
+    """One region of a variable, judged by its own bound.
+
+    Parameters
+    ----------
+    label : int
+        As in the mask.
+    bound : Bound or None
+        What was asked; None keeps every bit.
+    bound_abs : float
+        The same in the unit of the data; 0 for every bit.
+    cells : int
+        Whose error counts; None where nothing was measured.
+    max_error, over_bound : float
+        Largest error, and that over the bound.
+    """
+
+    label: int
+    bound: Bound | None
+    bound_abs: float
+    cells: int | None = None
+    max_error: float | None = None
+    over_bound: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Every field as strict JSON."""
+        return {entry.name: _json(getattr(self, entry.name)) for entry in fields(self)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +74,8 @@ class Row:
         Uncompressed megabytes (10**6) a second and thread, store included.
     problems : tuple of str
         Promises that do not hold.
+    regions : tuple of RegionRow
+        Parts with bounds of their own; `max_error` is then of all cells, `over_bound` the worst of all parts.
     """
 
     variable: str
@@ -63,6 +95,7 @@ class Row:
     compress_mb_s: float | None = None
     decompress_mb_s: float | None = None
     problems: tuple[str, ...] = ()
+    regions: tuple[RegionRow, ...] = ()
 
     @property
     def ratio(self) -> float | None:
@@ -75,10 +108,20 @@ class Row:
         values = math.prod(self.shape)
         return 8.0 * self.bytes_out / values if values and self.bytes_out is not None else None
 
+    @property
+    def target_met(self) -> bool | None:
+        """Whether the bytes are within a ``ratio`` or ``nbytes`` target; None where there is none."""
+        if self.bound is None or not self.bound.is_size or self.bytes_out is None:
+            return None
+        return self.bytes_out <= (
+            self.bound.value if self.bound.kind == "nbytes" else self.bytes_in / self.bound.value
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Every field as strict JSON: what is not a finite number is null."""
         out = {entry.name: _json(getattr(self, entry.name)) for entry in fields(self)}
-        return out | {"ratio": _json(self.ratio), "bits_per_value": _json(self.bits_per_value)}
+        derived = {"ratio": self.ratio, "bits_per_value": self.bits_per_value, "target_met": self.target_met}
+        return out | {name: _json(value) for name, value in derived.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +223,8 @@ class Report:
         for row in sorted(self.rows, key=lambda row: row.bound is None):
             style = "bold red" if row.problems else "dim" if row.bound is None else None
             table.add_row(*(column.cell(row) for column in columns), style=style)
+            for region in row.regions:
+                table.add_row(*(column.cell_of_region(region) for column in columns), style=style)
         table.caption, table.caption_justify = self._summary(), "left"
         return table
 
@@ -234,6 +279,14 @@ class _Column:
             return f"{value.kind} {value.value:g}"
         return self.form.format(value)
 
+    def cell_of_region(self, region: RegionRow) -> str:
+        if self.attribute == "variable":
+            return f"  region {region.label}"
+        if self.attribute == "bound":
+            return "lossless" if region.bound is None else f"{region.bound.kind} {region.bound.value:g}"
+        value = getattr(region, self.attribute, None)
+        return "" if value is None else self.form.format(value)
+
 
 _TIMED_BYTES = 1_000_000
 """The time of a smaller variable is that of opening its files: the table leaves it out."""
@@ -267,9 +320,9 @@ def _bytes(count: int) -> str:
 def _json(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if isinstance(value, Bound):
+    if isinstance(value, Bound | RegionRow):
         return value.to_json()
-    return list(value) if isinstance(value, tuple) else value
+    return [_json(item) for item in value] if isinstance(value, tuple) else value
 
 
 def megabytes_a_second(nbytes: int, seconds: Iterable[float]) -> float | None:

@@ -18,15 +18,16 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from sciflow.bounds import Resolved, ValueRange, resolve
+from sciflow.bounds import Resolved, ValueRange, promise
 from sciflow.codecs.zarr import SZ
 from sciflow.metrics import ErrorStats
 from sciflow.store.conventions import CONTAINER, MAX_ERROR, recorded_bound, without_provenance
 from sciflow.store.plan import VariablePlan, native_dtype, sentinels_of
-from sciflow.store.results import Report, Row, megabytes_a_second
+from sciflow.store.regions import recorded_regions
+from sciflow.store.results import RegionRow, Report, Row, megabytes_a_second
 from sciflow.store.running import Runner, progress_bar
 from sciflow.store.source import Source, open_variables
-from sciflow.store.write import VariableOutcome, chunk_tasks, gather, store_bytes
+from sciflow.store.write import VariableOutcome, broken_regions, chunk_tasks, gather, store_bytes
 
 __all__ = ["check_store", "describe_store", "planned_row", "row"]
 
@@ -59,9 +60,13 @@ def check_store(source: Source, store: str, *, run: Runner, progress: bool | Non
         if name != CONTAINER
     ]
     faults = {p.name: _mismatch(source.variables[p.name], stored.get(p.name), p) for p in plans}
+    for p in plans:
+        if p.regions is not None and p.regions.mask not in {**stored, **source.variables}:
+            faults[p.name].append(f"the mask of its regions, {p.regions.mask!r}, is not in the store")
     readable = [p for p in plans if not faults[p.name]]
     with progress_bar("verify", sum(p.nbytes for p in readable), show=progress) as advance:
-        tasks, owners = chunk_tasks(readable, source.variables, store, write=False, look_first=True)
+        originals = stored | dict(source.variables)  # the store's own masks where the original has none
+        tasks, owners = chunk_tasks(readable, originals, store, write=False, look_first=True)
         outcomes = gather(run(tasks, lambda outcome: advance(outcome.bytes_in)), owners)
     for name, found in faults.items():
         found += _lost_attributes(source.variables[name], stored.get(name))
@@ -105,6 +110,7 @@ def planned_row(plan: VariablePlan) -> Row:
         reason=plan.reason,
         bound_abs=plan.resolved.value if plan.resolved else None,
         bytes_in=plan.nbytes,
+        regions=_region_rows(plan),
     )
 
 
@@ -123,7 +129,36 @@ def row(plan: VariablePlan, outcome: VariableOutcome | None) -> Row:
     )
     if plan.resolved is None or outcome.stats is None:
         return known
-    return replace(known, **_errors(plan.resolved, outcome.stats))
+    known = replace(known, **_errors(plan.resolved, outcome.stats))
+    if plan.regions is None:
+        return known
+    known = replace(known, regions=_region_rows(plan, dict(outcome.regions)))
+    return replace(known, over_bound=_worst(plan, outcome))
+
+
+def _region_rows(plan: VariablePlan, stats: Mapping[int, ErrorStats] | None = None) -> tuple[RegionRow, ...]:
+    if plan.regions is None or not plan.regions.values:
+        return ()
+    rows = []
+    for (label, bound), held in zip(plan.regions.asked, plan.regions.promises().values(), strict=True):
+        region = RegionRow(label=label, bound=bound, bound_abs=held.value)
+        if stats is not None:
+            found = stats.get(label, ErrorStats())
+            region = replace(
+                region, cells=found.ordinary, max_error=found.max_abs_error, over_bound=found.over_bound(held)
+            )
+        rows.append(region)
+    return tuple(rows)
+
+
+def _worst(plan: VariablePlan, outcome: VariableOutcome) -> float:
+    assert plan.regions is not None
+    assert plan.resolved is not None
+    promises = plan.regions.promises()
+    parts = [(stats, promises[label]) for label, stats in outcome.regions]
+    if outcome.elsewhere is not None:
+        parts.append((outcome.elsewhere, plan.resolved))
+    return max(stats.over_bound(held) for stats, held in parts)
 
 
 def _errors(resolved: Resolved, stats: ErrorStats) -> dict[str, Any]:
@@ -155,11 +190,17 @@ def _promised(
     if bound is None:
         return plan
     exact = recorded[1] if recorded else None
-    known = resolve(bound, ValueRange())
-    if bound.kind in ("rel", "psnr"):
+    known = promise(bound, ValueRange())
+    if bound.kind not in ("abs", "pointwise_rel"):
         # Q: and if nothing is recorded? A: a codec with a rel bound of its own promised it of each chunk.
         known = Resolved("abs", exact if exact is not None else math.inf)
-    return replace(plan, bound=bound, resolved=known, preserve=sentinels_of(variable.attrs, dtype))
+    return replace(
+        plan,
+        bound=bound,
+        resolved=known,
+        preserve=sentinels_of(variable.attrs, dtype),
+        regions=recorded_regions(stored.attrs) if stored is not None else None,
+    )
 
 
 def _codec_of(array: Any) -> SZ | None:
@@ -192,11 +233,20 @@ def _verified(plan: VariablePlan, outcome: VariableOutcome | None, faults: list[
     known = row(plan, outcome)
     problems = [*faults, *known.problems]
     if plan.bound is not None and outcome is not None and outcome.stats is not None:
-        asked = resolve(plan.bound, outcome.stats.value_range)
-        problems += [p for p in outcome.stats.broken_promises(asked) if p not in problems]
+        asked = promise(plan.bound, outcome.stats.value_range)
+        problems += [p for p in _broken(plan, outcome, asked) if p not in problems]
         if plan.resolved is not None and plan.resolved.kind == "abs" and math.isinf(plan.resolved.value):
             known = replace(known, bound_abs=asked.value, **_errors(asked, outcome.stats))
     return replace(known, problems=tuple(problems))
+
+
+def _broken(plan: VariablePlan, outcome: VariableOutcome, asked: Resolved) -> list[str]:
+    """Promises that do not hold once they are resolved anew."""
+    assert outcome.stats is not None
+    if plan.regions is None or outcome.elsewhere is None:
+        return outcome.stats.broken_promises(asked)
+    regions = plan.regions.resolved(outcome.stats.value_range)
+    return broken_regions(outcome.stats, outcome.elsewhere, outcome.regions, asked, regions)
 
 
 def _described(plan: VariablePlan, stored: xr.Variable, group: zarr.Group) -> Row:

@@ -9,6 +9,7 @@ the next run checks those that are there against the source and writes the other
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -21,13 +22,18 @@ import xarray as xr
 import zarr
 from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
+from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
 from sciflow.bounds import Resolved
+from sciflow.codecs import sz
+from sciflow.codecs.regions import as_labels
+from sciflow.codecs.zarr import SZ
 from sciflow.errors import BoundViolated, InvalidArgument, SciflowError
 from sciflow.metrics import ErrorStats, count_changed_bits
 from sciflow.store.conventions import CONTAINER, MAX_ERROR, RATIO, bound_attrs, container, without_provenance
 from sciflow.store.plan import Plan, VariablePlan
+from sciflow.store.regions import RegionPlan, mask_of, region_attrs
 from sciflow.store.running import as_blocks
 from sciflow.store.source import INCOMPLETE, Source
 
@@ -48,6 +54,8 @@ class ChunkOutcome:
         What is wrong with the stored chunk.
     write_seconds, read_seconds : float
         Encoding with storing, reading with decoding; 0 where it was not done.
+    elsewhere, regions : ErrorStats, tuple of (int, ErrorStats)
+        Of the cells in no region, and by label of those with a bound of their own; `stats` is of all cells.
     """
 
     bytes_in: int
@@ -56,6 +64,8 @@ class ChunkOutcome:
     problems: tuple[str, ...] = ()
     write_seconds: float = 0.0
     read_seconds: float = 0.0
+    elsewhere: ErrorStats | None = None
+    regions: tuple[tuple[int, ErrorStats], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +84,10 @@ class ChunkTask:
         Whether to write chunks that are missing or wrong.
     look_first : bool
         Whether some may be there.
+    codec : SZ or None
+        What encodes the chunks of a variable with regions; Zarr's own pipeline knows no labels.
+    regions : RegionPlan or None
+        Of the variable.
     """
 
     array: zarr.Array[Any]
@@ -81,9 +95,13 @@ class ChunkTask:
     preserve: tuple[float, ...] = ()
     write: bool = False
     look_first: bool = True
+    codec: SZ | None = None
+    regions: RegionPlan | None = None
 
-    def __call__(self, block: NDArray[Any], index: tuple[int, ...]) -> ChunkOutcome:
-        """Handle the chunk at `index` of the grid, whose values are `block`.
+    def __call__(
+        self, block: NDArray[Any], index: tuple[int, ...], mask: NDArray[Any] | None = None
+    ) -> ChunkOutcome:
+        """Handle the chunk at `index` of the grid, whose values are `block` and whose labels are `mask`.
 
         Raises
         ------
@@ -97,15 +115,16 @@ class ChunkTask:
         values = np.asarray(block)
         if (values.dtype.kind in "OV") != (self.array.dtype.kind in "OTV"):
             raise InvalidArgument(f"variable {self.array.path!r} holds arrays of any length; leave it out")
+        labels = None if mask is None else as_labels(np.asarray(mask))
         size = self._stored_bytes(index) if self.look_first else 0
         if size or not self.write:
-            found = self._check(values, index, size)
+            found = self._check(values, index, size, labels)
             if not size and found.problems:  # without: the values are those that a missing chunk stands for
                 found = replace(found, problems=(f"chunk {self._key(index)} is missing",))
             if not (self.write and found.problems):
                 return found
-        seconds = self._write(values, index)
-        outcome = self._check(values, index, self._stored_bytes(index))
+        seconds = self._write(values, index, labels)
+        outcome = self._check(values, index, self._stored_bytes(index), labels)
         if outcome.problems:
             raise BoundViolated(
                 f"{self.array.path}, chunk {self._key(index)}: {'; '.join(outcome.problems)}; "
@@ -113,15 +132,35 @@ class ChunkTask:
             )
         return replace(outcome, write_seconds=seconds)
 
-    def _write(self, values: NDArray[Any], index: tuple[int, ...]) -> float:
+    def _write(self, values: NDArray[Any], index: tuple[int, ...], labels: NDArray[np.int64] | None) -> float:
         if self.look_first:
             # Q: why delete? A: Zarr would read what is there to fill up a chunk at the edge.
             sync(self._place(index).delete())
         start = time.perf_counter()
-        self.array[self._region(index)] = values
+        if labels is None:
+            self.array[self._region(index)] = values
+        else:
+            stream = default_buffer_prototype().buffer.from_bytes(self._encode(values, labels))
+            sync(self._place(index).set(stream))
         return time.perf_counter() - start
 
-    def _check(self, values: NDArray[Any], index: tuple[int, ...], size: int) -> ChunkOutcome:
+    def _encode(self, values: NDArray[Any], labels: NDArray[np.int64]) -> bytes:
+        """The chunk as Zarr would encode it, padded with its fill value, but for the regions."""
+        assert self.codec is not None
+        assert self.regions is not None
+        inside = tuple(slice(n) for n in values.shape)
+        whole = np.full(self.array.chunks, math.nan, self.array.dtype)
+        spread = np.full(self.array.chunks, np.iinfo(np.int64).min)
+        whole[inside], spread[inside] = values, labels
+        bounds = {
+            label: promise.bound() if promise.value else None
+            for label, promise in self.regions.promises().items()
+        }
+        return sz.encode(whole, self.codec.config, regions=sz.Regions(spread, bounds))
+
+    def _check(
+        self, values: NDArray[Any], index: tuple[int, ...], size: int, labels: NDArray[np.int64] | None
+    ) -> ChunkOutcome:
         outcome = ChunkOutcome(bytes_in=_nbytes(values), bytes_out=size)
         start = time.perf_counter()
         try:
@@ -133,9 +172,28 @@ class ChunkTask:
             changed = count_changed_bits(values, stored)
             problem = f"{changed} values are not bit for bit those of the original"
             return replace(outcome, problems=(problem,) if changed else ())
+        if labels is not None:
+            return self._check_regions(outcome, values, stored, labels)
         pointwise = self.resolved.kind == "pointwise_rel"
         stats = ErrorStats.measure(values, stored, preserve=self.preserve, pointwise=pointwise)
         return replace(outcome, stats=stats, problems=tuple(stats.broken_promises(self.resolved)))
+
+    def _check_regions(
+        self, outcome: ChunkOutcome, values: NDArray[Any], stored: NDArray[Any], labels: NDArray[np.int64]
+    ) -> ChunkOutcome:
+        assert self.resolved is not None
+        assert self.regions is not None
+        rest, regions = np.ones(labels.shape, np.bool_), list[tuple[int, ErrorStats]]()
+        for label in self.regions.promises():
+            here = labels == label
+            rest &= ~here
+            regions.append((label, ErrorStats.measure(values[here], stored[here], preserve=self.preserve)))
+        elsewhere = ErrorStats.measure(values[rest], stored[rest], preserve=self.preserve)
+        stats = ErrorStats.combine_all([elsewhere, *(part for _, part in regions)])
+        problems = broken_regions(stats, elsewhere, regions, self.resolved, self.regions)
+        return replace(
+            outcome, stats=stats, elsewhere=elsewhere, regions=tuple(regions), problems=tuple(problems)
+        )
 
     def _region(self, index: tuple[int, ...]) -> tuple[slice, ...]:
         sizes = zip(index, self.array.chunks, self.array.shape, strict=True)
@@ -166,6 +224,8 @@ class VariableOutcome:
     written_bytes: int
     write_seconds: float
     read_seconds: float
+    elsewhere: ErrorStats | None = None
+    regions: tuple[tuple[int, ErrorStats], ...] = ()
 
 
 def write_metadata(source: Source, plan: Plan, url: str) -> None:
@@ -237,10 +297,17 @@ def chunk_tasks(
             preserve=p.preserve,
             write=write and not p.is_text,
             look_first=look_first or p.is_text,
+            codec=p.codec,
+            regions=p.regions,
         )
         call = delayed(task, pure=False, traverse=False)
         blocks = as_blocks(variables[p.name], member.chunks)
-        tasks += [call(block, index) for index, block in blocks]
+        if p.regions is None:
+            tasks += [call(block, index) for index, block in blocks]
+        else:
+            spread = mask_of(variables[p.name], variables[p.regions.mask])
+            masks = [block for _, block in as_blocks(spread, member.chunks)]
+            tasks += [call(block, index, mask) for (index, block), mask in zip(blocks, masks, strict=True)]
         owners += [p.name] * len(blocks)
     return tasks, owners
 
@@ -283,11 +350,29 @@ def _template(variable: xr.Variable, plan: VariablePlan) -> xr.Variable:
     attrs = variable.attrs
     if plan.bound is not None and plan.resolved is not None:
         attrs = without_provenance(attrs) | bound_attrs(plan.bound, plan.resolved)
+        attrs |= region_attrs(plan.regions) if plan.regions else {}
     if plan.is_text:
         return xr.Variable(variable.dims, variable.values, attrs)
     data = da.zeros(variable.shape, dtype=plan.dtype, chunks=-1)
     keep = {} if "_FillValue" in attrs else {"_FillValue": None}
     return xr.Variable(variable.dims, data, attrs, encoding=keep)
+
+
+def broken_regions(
+    stats: ErrorStats,
+    elsewhere: ErrorStats,
+    regions: Sequence[tuple[int, ErrorStats]],
+    resolved: Resolved,
+    plan: RegionPlan,
+) -> list[str]:
+    """Say which promise does not hold: of the regions, of what is in none, of all cells together."""
+    found = elsewhere.broken_promises(replace(resolved, mse=None))
+    for label, part in regions:
+        found += [f"region {label}: {problem}" for problem in part.broken_promises(plan.promises()[label])]
+    together = Resolved("abs", math.inf, resolved.mse)
+    return list(
+        dict.fromkeys([*found, *(stats.broken_promises(together) if resolved.mse is not None else [])])
+    )
 
 
 def _nbytes(values: NDArray[Any]) -> int:
@@ -297,6 +382,7 @@ def _nbytes(values: NDArray[Any]) -> int:
 
 def _gather_one(parts: Sequence[ChunkOutcome]) -> VariableOutcome:
     stats = [part.stats for part in parts if part.stats is not None]
+    rest = [part.elsewhere for part in parts if part.elsewhere is not None]
     return VariableOutcome(
         bytes_in=sum(part.bytes_in for part in parts),
         bytes_out=sum(part.bytes_out for part in parts),
@@ -305,4 +391,13 @@ def _gather_one(parts: Sequence[ChunkOutcome]) -> VariableOutcome:
         written_bytes=sum(part.bytes_in for part in parts if part.write_seconds),
         write_seconds=sum(part.write_seconds for part in parts),
         read_seconds=sum(part.read_seconds for part in parts),
+        elsewhere=ErrorStats.combine_all(rest) if rest else None,
+        regions=_gather_regions(parts),
     )
+
+
+def _gather_regions(parts: Sequence[ChunkOutcome]) -> tuple[tuple[int, ErrorStats], ...]:
+    found: dict[int, list[ErrorStats]] = {}
+    for label, stats in (region for part in parts for region in part.regions):
+        found.setdefault(label, []).append(stats)
+    return tuple((label, ErrorStats.combine_all(stats)) for label, stats in found.items())

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciflow.bounds import Bound
-from sciflow.codecs.sz import SZConfig
+from sciflow.codecs.sz import Regions, SZConfig
 
 Field = NDArray[Any]
 
@@ -21,6 +21,7 @@ class Example:
 
     make: Callable[[], Field]
     config: SZConfig
+    regions: Callable[[], Regions] | None = None
 
 
 def random_bits(count: int, seed: int = 1) -> NDArray[np.uint64]:
@@ -134,6 +135,21 @@ def hundredths() -> Field:
     return np.asarray(noise((600,), bits=7, seed=5).cumsum() / 100).astype("<f8")
 
 
+def parts(shape: tuple[int, ...]) -> Regions:
+    """A box of a tight bound, and cells here and there that keep every bit."""
+    labels = np.zeros(shape, np.uint8)
+    labels[tuple(slice(n // 4, n // 4 + n // 3) for n in shape)] = 1
+    labels[noise(shape, bits=5, seed=8) == 7] = 2
+    return Regions(labels, {1: Bound.abs(1e-3), 2: None, 3: Bound.abs(1e-9)})
+
+
+def box(shape: tuple[int, ...]) -> Regions:
+    """A box of a bound far tighter than what is around it."""
+    labels = np.zeros(shape, np.bool_)
+    labels[tuple(slice(n // 3, n - n // 4) for n in shape)] = True
+    return Regions(labels, {1: Bound.abs(0.004)})
+
+
 EXAMPLES: dict[str, Example] = {
     "constant": Example(lambda: np.full((9, 7), 273.15, "<f4"), SZConfig(Bound.abs(0.1))),
     "empty": Example(lambda: np.empty((3, 0, 5), "<f8"), SZConfig(Bound.abs(0.1))),
@@ -208,5 +224,10 @@ EXAMPLES: dict[str, Example] = {
     "rewrite_safe_pointwise": Example(magnitudes, SZConfig(Bound.pointwise_rel(1e-2), rewrite_safe=True)),
     "rewrite_safe_float64": Example(
         lambda: hills((30, 40), "<f8"), SZConfig(Bound.abs(1e-3), rewrite_safe=True)
+    ),
+    "regions": Example(lambda: hills((30, 40)), SZConfig(Bound.abs(0.1)), lambda: parts((30, 40))),
+    "regions_specials": Example(lambda: spotted("<f8"), SZConfig(Bound.abs(0.1)), lambda: parts((20, 30))),
+    "regions_predicted": Example(
+        lambda: hills((16, 20, 24), rough=0), SZConfig(Bound.abs(2.0)), lambda: box((16, 20, 24))
     ),
 }

@@ -78,7 +78,8 @@ def add_missing(folder: Path = FOLDER, examples: Mapping[str, Example] = EXAMPLE
         if name in have:
             continue
         file = folder / f"v{native.STREAM_MAJOR}_{native.STREAM_MINOR}_{name}.scf"
-        stream = encode(example.make(), example.config)
+        regions = example.regions() if example.regions else None
+        stream = encode(example.make(), example.config, regions=regions)
         with file.open("xb") as out:
             out.write(stream)
         manifest[file.name] = describe(name, example, stream)
