@@ -7,6 +7,7 @@
 #include "choose.hpp"
 #include "entropy/low_bits.hpp"
 #include "exact.hpp"
+#include "pack/pack.hpp"
 #include "values.hpp"
 
 namespace sciflow {
@@ -84,27 +85,66 @@ class Encoder {
         const std::vector<T> sample = draw_sample(in_, n_, options_.preserve);
         const bool relative = header_.pointwise() || needs_every_bit(sample);
         const bool wide = !relative && !options_.lattice_only && spans_too_much(sample);
+        const size_t start = out_.size();
+        if (options_.level == 0 && !relative && packed(sample)) return raw_where_shorter(start);
         const Interval r = relative                        ? Interval{-INFINITY, INFINITY}
                            : options_.lattice_only || wide ? everywhere()
                                                            : reach(sample, 2 * options_.bound);
         mark(relative ? std::numeric_limits<T>::lowest() : static_cast<T>(r.low),
              relative ? std::numeric_limits<T>::max() : static_cast<T>(r.high));
-        const size_t start = out_.size();
         if (exact_count_ == n_) lorenzo_of(LinearMap{0, 1}, 0);
         else if (relative) magnitudes();
         else if (wide) lorenzo_wide({0, 2 * options_.bound});
         else bounded(sample);
-        if (out_.size() - start > n_ * sizeof(T)) {
-            out_.resize(start);
-            writer_.u8(static_cast<uint8_t>(Mode::raw));
-            for (size_t i = 0; i < n_; ++i) writer_.raw(settled(in_[i]));
-        }
+        raw_where_shorter(start);
     }
+
+    // How the block compares with what went in, where that was found on the way.
+    const Check* checked() const { return was_checked_ ? &checked_ : nullptr; }
 
   private:
     template <class V>
     void grow(V& v) const {
         if (v.size() < n_ + 64) v.resize(n_ + 64);
+    }
+
+    void raw_where_shorter(size_t start) {
+        if (out_.size() - start <= n_ * sizeof(T)) return;
+        out_.resize(start);
+        was_checked_ = false;
+        writer_.u8(static_cast<uint8_t>(Mode::raw));
+        for (size_t i = 0; i < n_; ++i) writer_.raw(settled(in_[i]));
+    }
+
+    // The fast level: one pass of differences in groups of fixed width. False where its codes do not reach.
+    bool packed(std::vector<T> sample) {
+        const size_t start = out_.size();
+        const Interval r = reach(sample, 2 * options_.bound);
+        std::sort(sample.begin(), sample.end());
+        sample.erase(std::unique(sample.begin(), sample.end()), sample.end());
+        const size_t distinct = sample.size();
+        std::erase_if(sample, [&](T v) { return static_cast<double>(v) < r.low || static_cast<double>(v) > r.high; });
+        if (sample.empty() || (distinct - sample.size()) * 8 > distinct) return false;
+        for (const LinearMap& map : options_.lattice_only ? std::vector<LinearMap>{{0, 2 * options_.bound}}
+                                                          : packed_maps(sample, options_.bound)) {
+            const LatticeJob job = job_of(map, sample[sample.size() / 2]);
+            if (options_.lattice_only && std::fabs(job.base) > 0x1p49) return false;
+            const PackInput<T> input{in_, dims_, job, header_, options_, avoid_};
+            const Orders orders = choose_orders(input, s_.pack);
+            if (pack_values(input, orders, s_, checked_) == Packed::unfit) continue;
+            exact_count_ = s_.pack.missed.size();
+            if (exact_count_ > 0) std::fill_n(s_.exact.begin(), n_, uint8_t{0});
+            for (uint32_t i : s_.pack.missed) s_.exact[i] = 1;
+            head(Mode::packed, plain(map) ? PLAIN_STEP : 0);
+            write_map(map);
+            writer_.zigzag(static_cast<int64_t>(job.base));
+            append_packed(orders, s_.pack, s_.entropy, out_);
+            was_checked_ = true;
+            if (options_.verify)
+                checked_.holds &= packed_as_meant(View(out_).subspan(start), dims_, header_, job, orders, s_, in_);
+            return true;
+        }
+        return false;
     }
 
     // A bound far below the spacing of the values asks for all of their bits.
@@ -260,13 +300,15 @@ class Encoder {
         return std::max(most - s_.wide[0], s_.wide[0] - least);
     }
 
-    LatticeJob job_of(const LinearMap& map) const {
+    LatticeJob job_of(const LinearMap& map) const { return job_of(map, first_regular()); }
+
+    LatticeJob job_of(const LinearMap& map, T middle) const {
         LatticeJob job;
         job.origin = map.origin;
         job.step = map.step;
         job.inverse = 1 / map.step;
         int64_t q = 0;
-        map.forward(first_regular(), q);
+        map.forward(middle, q);
         job.base = static_cast<double>(q);
         job.bound = options_.bound;
         job.fixed_point = options_.lattice_only;
@@ -448,7 +490,19 @@ class Encoder {
     size_t exact_count_ = 0;
     std::vector<T> avoid_;
     double relative_bound_ = 0;  // of magnitudes; 0: every bit
+    Check checked_;
+    bool was_checked_ = false;
 };
+
+template <class T>
+Status decode_and_check(View body, const T* in, const Dims& dims, const Header& header, const EncodeOptions& options,
+                        BlockScratch<T>& scratch, Check& found) {
+    const size_t n = dims.size();
+    if (scratch.check.size() < n) scratch.check.resize(n);
+    if (decode_block(body, dims, header, scratch, scratch.check.data()) != Status::ok) return Status::bound_violated;
+    found = check(in, scratch.check.data(), n, header, options);
+    return Status::ok;
+}
 
 }  // namespace
 
@@ -458,15 +512,17 @@ Status encode_block(const T* in, const Dims& dims, const Header& header, const E
     EncodeOptions options = asked;
     options.bound = std::min(options.bound, static_cast<double>(huge<T>()) / 4);  // twice it must not overflow
     if (options.mse > 0 && options.lattice_only) options.bound = std::min(options.bound, std::sqrt(options.mse));
-    const size_t start = out.size(), n = dims.size();
+    const size_t start = out.size();
     for (int attempt = 0; attempt < 2; ++attempt) {
         out.resize(start);
-        Encoder<T>(in, dims, header, options, scratch, out).run();
+        Encoder<T> encoder(in, dims, header, options, scratch, out);
+        encoder.run();
         if (!options.verify && options.mse == 0) return Status::ok;
-        if (scratch.check.size() < n) scratch.check.resize(n);
-        if (decode_block(View(out).subspan(start), dims, header, scratch, scratch.check.data()) != Status::ok)
-            return Status::bound_violated;
-        const Check c = check(in, scratch.check.data(), n, header, options);
+        Check c;
+        if (encoder.checked() != nullptr) c = *encoder.checked();
+        else if (Status s = decode_and_check(View(out).subspan(start), in, dims, header, options, scratch, c);
+                 s != Status::ok)
+            return s;
         if (!c.holds) return Status::bound_violated;
         if (options.mse == 0 || c.squares <= options.mse * static_cast<double>(c.counted)) return Status::ok;
         options.bound = std::min(options.bound, std::sqrt(options.mse));

@@ -18,6 +18,9 @@ namespace {
 #include "predict/lorenzo.hpp"
 #include "predict/quantize.hpp"
 #include "scan.hpp"
+#include "pack/lags.hpp"
+#include "pack/steps.hpp"
+#include "pack/groups.hpp"
 #include "entropy/rans.hpp"
 #include "entropy/contexts.hpp"
 #include "entropy/planes.hpp"
@@ -32,6 +35,10 @@ const Kernels table = {
     {to_lattice<double>, from_lattice<double>},
     {mark_exact<float>, mark_pattern<float>, clearly_within<float>, pattern_kept<float>},
     {mark_exact<double>, mark_pattern<double>, clearly_within<double>, pattern_kept<double>},
+    {to_steps<float>},
+    {to_steps<double>},
+    {lag_differences, lag_sums, differences_along_x, sums_along_x},
+    {pack_groups, unpack_groups, price_groups},
     {lorenzo_forward<int32_t>, lorenzo_inverse<int32_t>},
     {lorenzo_forward<int64_t>, lorenzo_inverse<int64_t>},
     {model_grid<int32_t>, decode_grid<int32_t>, take_low<int32_t>, give_low<int32_t>},

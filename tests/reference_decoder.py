@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.reference_low_bits import read_low_bits
+from tests.reference_packed import decode_packed
 
 Values: TypeAlias = NDArray[Any]
 DType: TypeAlias = np.dtype[Any]  # T
@@ -133,12 +134,13 @@ def decode_block(reader: Reader, shape: Axes, dtype: DType, bound: float) -> Val
     lengths = [1, 1, 1, 1, *(length for length in shape if length > 1)]
     axes = math.prod(lengths[:-3]), *lengths[-3:]
     N, mode, pattern, exact = math.prod(axes), reader.u8(), f"<u{dtype.itemsize}", None
-    require(mode <= 4, "a mode is at most 4")
+    require(mode <= 4 or mode == 6, "a mode is one of those listed")
     if mode <= 1:
         values = reader.array(dtype.str, 1 if mode else N).repeat(N if mode else 1)
     else:
         flags = reader.u8()
-        require(flags & 96 == 0 and (mode == 4 or flags & 0b1110 == 0), "flags belong to their mode")
+        require(flags & (0xE0 if mode == 6 else 0x60) == 0, "flags belong to their mode")
+        require(mode == 4 or flags & 0b1110 == 0, "flags belong to their mode")
         exact = read_exact_set(reader, axes, pattern) if flags & 1 else None
         values = decode_coded(reader, mode, flags, axes, dtype, bound)
     require(reader.left == 0, "no bytes are left over behind a body")
@@ -159,6 +161,9 @@ def decode_coded(reader: Reader, mode: int, flags: int, axes: Axes, dtype: DType
     if mode == 3:
         integers = decode_multilevel(reader, axes, dtype, flags, lattice=True)
         return np.asarray((origin + (integers.astype("<f8") + float(base)) * step).astype(dtype))
+    if mode == 6:
+        codes = decode_packed(reader, axes, lambda most: read_numbers(reader, most=most), require)
+        return np.asarray((origin + (codes.astype("<f8") + float(base)) * step).astype(dtype))
     word, differenced = "<i8" if flags & 4 else "<i4", reader.u8()
     require(differenced <= 15, "there are four axes")
     (sums,) = decode_codes(reader, [(axes, False)], flags, word)
