@@ -79,8 +79,8 @@ Status encode_typed(const T* in, Header& h, const StreamOptions& o, Bytes& out) 
     const uint64_t count = h.blocking.count();
     if (o.threads <= 1 || count <= 1) return encode_serially(in, h, o, out);
     std::vector<Bytes> blocks(static_cast<size_t>(count));
-    const Status s = for_blocks(
-        count, o.threads, [&](uint64_t b) { return append_block(in, h, b, o, blocks[static_cast<size_t>(b)]); });
+    const Status s = for_blocks(count, o.threads,
+                                [&](uint64_t b) { return append_block(in, h, b, o, blocks[static_cast<size_t>(b)]); });
     if (s != Status::ok) return s;
     size_t total = 0;
     for (const Bytes& b : blocks) {

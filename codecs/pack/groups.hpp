@@ -208,12 +208,10 @@ static inline void unpack_group(const uint8_t* in, unsigned width, uint32_t* v) 
     const __m256i left = _mm256_sub_epi32(_mm256_set1_epi32(32), right);
     const __m256i low = _mm256_set1_epi32(static_cast<int>((uint64_t{1} << width) - 1));
     for (int k = 0; k < GROUP / 8; ++k) {
-        const __m256i x =
-            _mm256_loadu_si256(reinterpret_cast<const __m256i*>(in + width * static_cast<unsigned>(k)));
+        const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(in + width * static_cast<unsigned>(k)));
         const __m256i from = _mm256_srlv_epi32(_mm256_permutevar8x32_epi32(x, word), right);
         const __m256i more = _mm256_sllv_epi32(_mm256_permutevar8x32_epi32(x, next), left);
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(v + 8 * k),
-                            _mm256_and_si256(_mm256_or_si256(from, more), low));
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(v + 8 * k), _mm256_and_si256(_mm256_or_si256(from, more), low));
     }
 }
 

@@ -13,7 +13,7 @@ namespace {
 
 constexpr size_t SLACK = 64;
 constexpr size_t STRIP_PATCH_BYTES = STRIP / GROUP * 20 * (6 + 32) / 8 + 1;
-constexpr size_t BODY_EXTRA = 4096;  // tables of the groups' numbers, the block's checksum
+constexpr size_t BODY_EXTRA = 4096;    // tables of the groups' numbers, the block's checksum
 constexpr size_t MISSES_ALLOWED = 32;  // one value in so many
 
 template <class T>
@@ -172,8 +172,7 @@ class Packer {
         if (!within(static_cast<double>(x), static_cast<double>(back), i_.job.bound)) return false;
         if (std::find(i_.avoid.begin(), i_.avoid.end(), back) != i_.avoid.end()) return false;
         int64_t again = 0, first = 0;
-        return !i_.job.fixed_point ||
-               (map.forward(x, first) && first == q && map.forward(back, again) && again == q);
+        return !i_.job.fixed_point || (map.forward(x, first) && first == q && map.forward(back, again) && again == q);
     }
 
     const PackInput<T>& i_;

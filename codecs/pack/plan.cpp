@@ -36,8 +36,7 @@ size_t misses(const std::vector<T>& sample, const LinearMap& map, double bound) 
 template <class T>
 class OrderTrials {
   public:
-    OrderTrials(const PackInput<T>& input, std::vector<uint32_t>& memory)
-        : i_(input), memory_(memory) {
+    OrderTrials(const PackInput<T>& input, std::vector<uint32_t>& memory) : i_(input), memory_(memory) {
         const Dims& dims = input.dims;
         const size_t n = dims.size();
         distance_[0] = dims.n[1] * dims.n[2] * dims.n[X];
@@ -143,7 +142,8 @@ Orders choose_orders(const PackInput<T>& input, PackScratch& scratch) {
         uint64_t limit = static_cast<uint64_t>(static_cast<double>(least) * WORTH_A_PASS);
         for (int a = 0; a < AXES; ++a) {
             Orders o = from;
-            if (dims.n[a] < 2 || ++o.of[a] > 2 || o.lags() > MOST_LAGS || LagList(o, dims).reach() > dims.size()) continue;
+            if (dims.n[a] < 2 || ++o.of[a] > 2 || o.lags() > MOST_LAGS || LagList(o, dims).reach() > dims.size())
+                continue;
             const uint64_t price = trials.price(o);
             if (price >= limit) continue;
             best = o;

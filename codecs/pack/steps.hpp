@@ -1,7 +1,7 @@
 // Values to multiples of a step, told whether each is plainly kept.
 // Compiled once for each instruction set: included by kernels.cpp alone, inside its namespace.
 
-static constexpr size_t AHEAD = 4096;  // bytes: the processor's own prefetching ends with a page
+static constexpr size_t AHEAD = 4096;               // bytes: the processor's own prefetching ends with a page
 static constexpr int32_t OUT_OF_REACH = INT32_MIN;  // what the conversion instructions give for it, too
 
 static inline int32_t code_of(double t) {
@@ -100,7 +100,7 @@ static bool to_steps(const T* in, size_t n, const LatticeJob& job, T limit, uint
     for (; from < n; from += PART) {  // loops of one kind each: they vectorise
         const size_t m = n - from < PART ? n - from : PART;
         const T* __restrict v = in + from;
-        uint32_t *__restrict code = codes + from, *__restrict mark = doubt + from;
+        uint32_t* __restrict code = codes + from, * __restrict mark = doubt + from;
         for (size_t i = 0; i < m; ++i)
             code[i] = static_cast<uint32_t>(code_of((static_cast<double>(v[i]) - origin) * inverse - base));
         for (size_t i = 0; i < m; ++i)

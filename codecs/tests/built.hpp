@@ -91,7 +91,10 @@ inline void append_packed_codes(size_t n, Random& random, Bytes& out) {
 
 template <class T>
 Bytes built_body(const Dims& d, Random& random) {
-    const Mode mode = random.once_in(4) ? Mode::packed : random.once_in(3) ? Mode::multilevel : random.once_in(2) ? Mode::lattice : Mode::lorenzo;
+    const Mode mode = random.once_in(4)   ? Mode::packed
+                      : random.once_in(3) ? Mode::multilevel
+                      : random.once_in(2) ? Mode::lattice
+                                          : Mode::lorenzo;
     const unsigned of_lorenzo = mode == Mode::lorenzo ? 14 : 0;
     const unsigned flags = static_cast<unsigned>(random.bits()) & (17 | of_lorenzo);
     const bool exact = flags & 1, signs = flags & 2, wide = flags & 4, magnitudes = flags & 8, plain = flags & 16;
