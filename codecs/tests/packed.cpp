@@ -164,7 +164,7 @@ template <class T>
 void specials_do_not_keep_a_block_from_packing() {
     Random random(5);
     for (T special : {std::numeric_limits<T>::quiet_NaN(), std::numeric_limits<T>::infinity(), T(-0.0), T(1e20)})
-        for (size_t every : {2, 3, 1000}) {
+        for (size_t every : {3, 1000}) {
             Sample<T> s = fast_sample<T>({40, 90}, 1e-3, random);
             for (size_t i = 0; i < s.values.size(); ++i)
                 if (i / 50 % every == 1) s.values[i] = special;
