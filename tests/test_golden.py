@@ -15,7 +15,7 @@ from tests.golden.examples import EXAMPLES, Example
 from tests.golden.store import FOLDER, Golden, add_missing, memory_sha256, read_manifest
 
 MANIFEST = read_manifest()
-MODES = {0: "raw", 1: "constant", 2: "multilevel", 3: "lattice", 4: "lorenzo"}
+MODES = {0: "raw", 1: "constant", 2: "multilevel", 3: "lattice", 4: "lorenzo", 6: "packed"}
 
 
 def test_files_and_manifest_name_the_same() -> None:

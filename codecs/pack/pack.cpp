@@ -121,26 +121,23 @@ class Packer {
 
     // Looks at every doubtful value again; one that must be exact takes the code that is predicted for it.
     bool settle(size_t at, size_t n, uint32_t* codes, const uint32_t* doubt, uint32_t* values) {
-        uint32_t before[2] = {before_[0], before_[1]};
+        const bool all = i_.job.fixed_point || !i_.options.preserve.empty() || !i_.avoid.empty();
         for (size_t i = 0; i < n; ++i) {
-            const T x = i_.in[at + i];
-            const bool sure = !doubt[i] && !i_.job.fixed_point && !listed(x, i_.options.preserve) && i_.avoid.empty();
-            if (!sure && !can_stay(x, codes[i])) {
-                if (!may_miss(x, codes[i])) return false;
-                const uint32_t slope = order_ < 2 ? 0 : before[1] - before[0];
-                codes[i] = predicted(values + i) + (order_ == 0 ? 0 : before[1] + slope);
+            const uint32_t last = i > 0 ? codes[i - 1] : before_[1], second = i > 1 ? codes[i - 2] : before_[i];
+            if ((all || doubt[i]) && !can_stay(i_.in[at + i], codes[i])) {
+                if (!may_miss(i_.in[at + i], codes[i])) return false;
+                codes[i] = predicted(values + i) + (order_ == 0 ? 0 : order_ == 1 ? last : 2 * last - second);
                 s_.missed.push_back(static_cast<uint32_t>(at + i));
             }
-            if (order_ == 1) values[i] = codes[i] - before[1];
-            if (order_ == 2) values[i] = codes[i] - 2 * before[1] + before[0];
-            before[0] = before[1];
-            before[1] = codes[i];
+            if (order_ == 1) values[i] = codes[i] - last;
+            if (order_ == 2) values[i] = codes[i] - 2 * last + second;
         }
         return true;
     }
 
     // 1 - (1 - S^a)(1 - S^b)(1 - S^c) of the values before v.
     uint32_t predicted(const uint32_t* v) const {
+        if (lags_.count == 1) return *(v - lags_.of[0]);
         uint32_t sum = 0;
         for (unsigned some = 1; some < 1u << lags_.count; ++some) {
             size_t back = 0;
