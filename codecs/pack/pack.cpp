@@ -74,12 +74,9 @@ class Packer {
         uint32_t* codes = order_ == 0 ? values : s_.strip.data() + 2;
         uint32_t* words = s_.strip.data() + 2 + STRIP;
         const bool doubts = steps<T>(kernels()).to_steps(i_.in + at, n, i_.job, limit_, codes, words);
-        if ((doubts || i_.job.fixed_point || !i_.options.preserve.empty()) && !settle(at, n, codes, words, values))
-            return false;
-        if (order_ > 0) {
-            std::copy_n(before_, 2, codes - 2);
-            kernels().lags.differences_along_x(codes, n, order_, values);
-        }
+        if (order_ > 0) std::copy_n(before_, 2, codes - 2);
+        if (!doubts && !i_.job.fixed_point && i_.options.preserve.empty()) difference(codes, n, values);
+        else if (!settle(at, n, codes, words, values)) return false;
         before_[0] = n > 1 ? codes[n - 2] : before_[1];
         before_[1] = codes[n - 1];
         kernels().lags.differences(values, n, lags_.of, lags_.count, words);
@@ -119,20 +116,29 @@ class Packer {
         found_.counted += c.counted;
     }
 
-    // Looks at every doubtful value again; one that must be exact takes the code that is predicted for it.
+    // Looks at every doubtful value again; one that must be exact takes the code that is predicted for it. Fills
+    // `values`, the differences along x, on the way: predictions need them.
     bool settle(size_t at, size_t n, uint32_t* codes, const uint32_t* doubt, uint32_t* values) {
         const bool all = i_.job.fixed_point || !i_.options.preserve.empty() || !i_.avoid.empty();
         for (size_t i = 0; i < n; ++i) {
-            const uint32_t last = i > 0 ? codes[i - 1] : before_[1], second = i > 1 ? codes[i - 2] : before_[i];
-            if ((all || doubt[i]) && !can_stay(i_.in[at + i], codes[i])) {
+            const size_t sure = i;
+            while (!all && i < n && !doubt[i]) ++i;
+            difference(codes + sure, i - sure, values + sure);
+            if (i == n) break;
+            if (!can_stay(i_.in[at + i], codes[i])) {
                 if (!may_miss(i_.in[at + i], codes[i])) return false;
-                codes[i] = predicted(values + i) + (order_ == 0 ? 0 : order_ == 1 ? last : 2 * last - second);
+                codes[i] = predicted(values + i);
+                if (order_ == 1) codes[i] += *(codes + i - 1);
+                if (order_ == 2) codes[i] += 2 * *(codes + i - 1) - *(codes + i - 2);
                 s_.missed.push_back(static_cast<uint32_t>(at + i));
             }
-            if (order_ == 1) values[i] = codes[i] - last;
-            if (order_ == 2) values[i] = codes[i] - 2 * last + second;
+            difference(codes + i, 1, values + i);
         }
         return true;
+    }
+
+    void difference(const uint32_t* codes, size_t n, uint32_t* values) const {
+        if (order_ > 0 && n > 0) kernels().lags.differences_along_x(codes, n, order_, values);
     }
 
     // 1 - (1 - S^a)(1 - S^b)(1 - S^c) of the values before v.

@@ -114,7 +114,7 @@ std::vector<LinearMap> packed_maps(const std::vector<T>& sample, double bound) {
     if (const LinearMap source = find_lattice(sample, bound);
         source.step > 0 && misses(sample, source, bound) * 256 <= sample.size())
         maps.push_back(source);
-    if (sample.empty() || misses(sample, plain, bound) * 256 <= sample.size()) {
+    if (misses(sample, plain, bound) == 0) {
         maps.push_back(plain);
         return maps;
     }
