@@ -84,7 +84,7 @@ class Encoder {
         const std::vector<T> sample = within_reach(drawn, reach(drawn, 2 * options_.bound));
         if (sample.empty()) return false;
         for (const LinearMap& map : options_.lattice_only ? std::vector<LinearMap>{{0, 2 * options_.bound}}
-                                                          : packed_maps(sample, options_.bound)) {
+                                                          : packed_maps(sample, n_, options_.bound)) {
             const LatticeJob job = job_of(map, sample[sample.size() / 2]);
             if (options_.lattice_only && std::fabs(job.base) > 0x1p49) return false;
             const PackInput<T> input{in_, dims_, job, header_, options_, avoid_};

@@ -16,9 +16,9 @@ struct PackInput {
     std::span<const T> avoid;
 };
 
-// The maps worth trying, the one that loses fewest of the sample's values first.
+// The maps worth trying for n values: the sample's own lattice, where it has one, then one of about twice the bound.
 template <class T>
-std::vector<LinearMap> packed_maps(const std::vector<T>& sample, double bound);
+std::vector<LinearMap> packed_maps(const std::vector<T>& sample, size_t n, double bound);
 
 // The cheapest orders of differences, found on a few groups.
 template <class T>

@@ -108,18 +108,18 @@ class OrderTrials {
 }  // namespace
 
 template <class T>
-std::vector<LinearMap> packed_maps(const std::vector<T>& sample, double bound) {
+std::vector<LinearMap> packed_maps(const std::vector<T>& sample, size_t n, double bound) {
     const LinearMap plain{0, 2 * bound};
     std::vector<LinearMap> maps;
     if (const LinearMap source = find_lattice(sample, bound);
         source.step > 0 && misses(sample, source, bound) * 256 <= sample.size())
         maps.push_back(source);
-    if (misses(sample, plain, bound) == 0) {
-        maps.push_back(plain);
-        return maps;
-    }
     // Rounding to T adds to the error: the step leaves room for it, or is an odd number of half spacings.
     const double ulp = spacing(sample);
+    if (static_cast<double>(n) * ulp < bound || bound > 4 * ulp) {
+        maps.push_back({0, static_cast<double>(n) * ulp < bound ? 2 * bound : 2 * (bound - ulp)});
+        return maps;
+    }
     std::vector<LinearMap> narrow = {plain};
     if (bound > 2 * ulp) narrow.push_back({0, 2 * (bound - ulp)});
     if (bound >= ulp) narrow.push_back({0, 2 * (std::floor(bound / ulp) + 0.5) * ulp});
@@ -154,8 +154,8 @@ Orders choose_orders(const PackInput<T>& input, PackScratch& scratch) {
     return best;
 }
 
-template std::vector<LinearMap> packed_maps<float>(const std::vector<float>&, double);
-template std::vector<LinearMap> packed_maps<double>(const std::vector<double>&, double);
+template std::vector<LinearMap> packed_maps<float>(const std::vector<float>&, size_t, double);
+template std::vector<LinearMap> packed_maps<double>(const std::vector<double>&, size_t, double);
 template Orders choose_orders<float>(const PackInput<float>&, PackScratch&);
 template Orders choose_orders<double>(const PackInput<double>&, PackScratch&);
 
