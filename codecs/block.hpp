@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "frame.hpp"
+#include "pack/packed.hpp"
 #include "predict/multilevel.hpp"
 #include "predict/raster.hpp"
 
@@ -18,6 +19,7 @@ enum class Mode : uint8_t {
     lattice = 3,     // interpolation on integers
     lorenzo = 4,     // differences of integers
     raster = 5,      // least squares from what is reconstructed, quantised residuals
+    packed = 6,      // differences of integers in groups of a fixed width each
     described = 7,   // integers in a body of their own, and how the source made the values of them
 };
 
@@ -45,10 +47,18 @@ struct BlockScratch {
     RasterScratch<T> raster;
     Scratch<T> work, check;  // check: also the values with holes, before there is something to check
     std::vector<uint8_t> exact, was_exact, marked, sign, outer_exact, region;
+    PackScratch pack, unpack;
     std::vector<int32_t> codes;
     std::vector<int64_t> wide;
     std::vector<uint32_t> failed;
     std::unique_ptr<BlockScratch<double>> wider;  // for integers that float does not hold
+};
+
+// What a block's bytes decode to, against what went in.
+struct Check {
+    bool holds = true;
+    double squares = 0;
+    size_t counted = 0;  // values that may differ: finite and not listed
 };
 
 Dims block_dims(const Header& header, uint64_t block);
@@ -56,10 +66,11 @@ Dims block_dims(const Header& header, uint64_t block);
 // The header that a body of integers, within one of mode described, is read by: its plain map is the identity.
 Header header_of_integers(const Header& header);
 
-// At options.bound alone: no look at what it decodes to, at regions or the mean squared error.
+// At options.bound alone: no look at regions or the mean squared error. True where `found` tells how the body compares with
+// what went in: it was seen on the way.
 template <class T>
-void encode_unchecked(const T* in, const Dims& dims, const Header& header, const EncodeOptions& options,
-                      BlockScratch<T>& scratch, Bytes& out);
+bool encode_unchecked(const T* in, const Dims& dims, const Header& header, const EncodeOptions& options,
+                      BlockScratch<T>& scratch, Bytes& out, Check& found);
 
 template <class T>
 Status encode_block(const T* in, const Dims& dims, const Header& header, const EncodeOptions& options,
@@ -67,5 +78,10 @@ Status encode_block(const T* in, const Dims& dims, const Header& header, const E
 
 template <class T>
 Status decode_block(View in, const Dims& dims, const Header& header, BlockScratch<T>& scratch, T* out);
+
+// Whether a packed block's bytes are what scratch.pack and the exact values of `in` say; spoils scratch.exact.
+template <class T>
+bool packed_as_meant(View body, const Dims& dims, const Header& header, const LatticeJob& job, const Orders& orders,
+                     BlockScratch<T>& scratch, const T* in);
 
 }  // namespace sciflow

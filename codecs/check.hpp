@@ -5,12 +5,6 @@
 
 namespace sciflow {
 
-struct Check {
-    bool holds = true;
-    double squares = 0;
-    size_t counted = 0;  // values that may differ: finite and not listed
-};
-
 template <class T>
 Check check(const T* in, const T* out, size_t n, const Header& header, const EncodeOptions& options);
 

@@ -23,14 +23,17 @@ Status encode_checked(const T* in, const Dims& dims, const Header& header, const
     const size_t start = out.size(), n = dims.size();
     for (int attempt = 0; attempt < MSE_ATTEMPTS; ++attempt) {
         out.resize(start);
-        encode_unchecked(in, dims, header, options, scratch, out);
+        Check c;
+        const bool seen = encode_unchecked(in, dims, header, options, scratch, out, c) && !options.regions.of;
         if (options.regions.of)
             if (Status s = refine(in, dims, header, options, scratch, out, start); s != Status::ok) return s;
         if (!options.verify && options.mse == 0) return Status::ok;
-        if (scratch.check.size() < n) scratch.check.resize(n);
-        if (decode_block(View(out).subspan(start), dims, header, scratch, scratch.check.data()) != Status::ok)
-            return Status::bound_violated;
-        const Check c = check(in, scratch.check.data(), n, header, options);
+        if (!seen) {
+            if (scratch.check.size() < n) scratch.check.resize(n);
+            if (decode_block(View(out).subspan(start), dims, header, scratch, scratch.check.data()) != Status::ok)
+                return Status::bound_violated;
+            c = check(in, scratch.check.data(), n, header, options);
+        }
         if (!c.holds) return Status::bound_violated;
         const double allowed = options.mse * static_cast<double>(c.counted);
         if (options.mse == 0 || c.squares <= allowed) return Status::ok;

@@ -10,6 +10,8 @@ namespace sciflow {
 
 namespace {
 
+constexpr size_t KEPT_BYTES = size_t{64} << 20;  // of a stream, between calls
+
 // A thread's scratch, kept from call to call; given back where it has grown past what one block needs.
 template <class T>
 BlockScratch<T>& scratch() {
@@ -45,28 +47,50 @@ Status for_blocks(uint64_t count, int threads, Work&& work) {
 }
 
 template <class T>
+Status append_block(const T* in, const Header& h, uint64_t b, const StreamOptions& o, Bytes& out) {
+    const size_t start = out.size();
+    const T* from = in + h.blocking.first_value(b);
+    EncodeOptions block = o.block;
+    if (block.regions.of) block.regions.of += h.blocking.first_value(b);
+    const Status s = encode_block(from, block_dims(h, b), h, block, scratch<T>(), out);
+    if (s == Status::ok) Writer(out).raw(crc32c(View(out).subspan(start)));
+    return s;
+}
+
+// All blocks one behind the other, in memory that the thread keeps: fresh pages for each call cost time.
+template <class T>
+Status encode_serially(const T* in, Header& h, const StreamOptions& o, Bytes& out) {
+    thread_local Bytes bodies;
+    bodies.clear();
+    for (uint64_t b = 0; b < h.blocking.count(); ++b) {
+        const size_t start = bodies.size();
+        if (Status s = append_block(in, h, b, o, bodies); s != Status::ok) return s;
+        h.block_bytes.push_back(bodies.size() - start);
+    }
+    out.clear();
+    out.reserve(bodies.size() + 64 + 5 * h.block_bytes.size());
+    write_header(h, out);
+    Writer(out).bytes(bodies);
+    if (bodies.capacity() > KEPT_BYTES) Bytes().swap(bodies);
+    return Status::ok;
+}
+
+template <class T>
 Status encode_typed(const T* in, Header& h, const StreamOptions& o, Bytes& out) {
-    const uint64_t count = h.blocking.count();
-    std::vector<Bytes> blocks(static_cast<size_t>(count));
-    const Status s = for_blocks(count, o.threads, [&](uint64_t b) {
-        Bytes& bytes = blocks[static_cast<size_t>(b)];
-        const T* from = in + h.blocking.first_value(b);
-        EncodeOptions block = o.block;
-        if (block.regions.of) block.regions.of += h.blocking.first_value(b);
-        if (Status st = encode_block(from, block_dims(h, b), h, block, scratch<T>(), bytes); st != Status::ok)
-            return st;
-        Writer(bytes).raw(crc32c(bytes));
-        return Status::ok;
-    });
-    if (s != Status::ok) return s;
     h.block_bytes.clear();
+    const uint64_t count = h.blocking.count();
+    if (o.threads <= 1 || count <= 1) return encode_serially(in, h, o, out);
+    std::vector<Bytes> blocks(static_cast<size_t>(count));
+    const Status s = for_blocks(count, o.threads,
+                                [&](uint64_t b) { return append_block(in, h, b, o, blocks[static_cast<size_t>(b)]); });
+    if (s != Status::ok) return s;
     size_t total = 0;
     for (const Bytes& b : blocks) {
         h.block_bytes.push_back(b.size());
         total += b.size();
     }
     out.clear();
-    out.reserve(total + 64 + 4 * blocks.size());
+    out.reserve(total + 64 + 5 * blocks.size());
     write_header(h, out);
     for (const Bytes& b : blocks) out.insert(out.end(), b.begin(), b.end());
     return Status::ok;

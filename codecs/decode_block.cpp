@@ -3,6 +3,7 @@
 #include "described.hpp"
 #include "entropy/low_bits.hpp"
 #include "exact.hpp"
+#include "pack/unpack.hpp"
 #include "predict/autoregress.hpp"
 #include "refine.hpp"
 #include "values.hpp"
@@ -11,11 +12,21 @@ namespace sciflow {
 
 namespace {
 
+// What a packed block's bytes should say.
+template <class T>
+struct Meant {
+    const LatticeJob& job;
+    const Orders& orders;
+    const PackScratch& packed;
+    const T* in;
+};
+
 template <class T>
 class Decoder {
   public:
-    Decoder(View in, const Dims& dims, const Header& header, BlockScratch<T>& scratch, T* out)
-        : in_(in), dims_(dims), n_(dims.size()), header_(header), s_(scratch), out_(out) {}
+    Decoder(View in, const Dims& dims, const Header& header, BlockScratch<T>& scratch, T* out,
+            const Meant<T>* meant = nullptr)
+        : in_(in), dims_(dims), n_(dims.size()), header_(header), s_(scratch), out_(out), meant_(meant) {}
 
     Status run() {
         uint8_t mode = 0;
@@ -28,6 +39,7 @@ class Decoder {
             case Mode::lorenzo: return predicted(Mode::lorenzo);
             case Mode::described: return described();
             case Mode::raster: return predicted(Mode::raster);
+            case Mode::packed: return predicted(Mode::packed);
         }
         return Status::corrupt;
     }
@@ -58,16 +70,18 @@ class Decoder {
         constexpr uint8_t of_lorenzo = HAS_SIGNS | WIDE | MAGNITUDES;
         if (flags & ~(HAS_EXACT | PLAIN_STEP | REFINED | LOW_BITS | of_lorenzo)) return Status::corrupt;
         if (mode != Mode::lorenzo && (flags & of_lorenzo)) return Status::corrupt;
+        if (mode == Mode::packed && (flags & LOW_BITS)) return Status::corrupt;
         if (Status s = read_exact_set(flags); s != Status::ok) return s;
         Status s = mode == Mode::multilevel ? multilevel(flags)
                    : mode == Mode::lattice  ? lattice(flags)
                    : mode == Mode::raster   ? raster_scan(flags)
+                   : mode == Mode::packed   ? packed_block(flags)
                                             : lorenzo_block(flags);
         if (s == Status::ok && (flags & REFINED))
             s = read_refinement(in_, dims_, (flags & HAS_EXACT) ? s_.exact.data() : nullptr, s_, out_);
         if (s != Status::ok) return s;
         size_t k = 0;
-        if (flags & HAS_EXACT)
+        if ((flags & HAS_EXACT) && mode != Mode::packed)
             each_marked(s_.exact.data(), n_, [&](size_t i) { out_[i] = std::bit_cast<T>(exact_[k++]); });
         return end();
     }
@@ -226,6 +240,41 @@ class Decoder {
         return Status::ok;
     }
 
+    Status packed_block(uint8_t flags) {
+        LinearMap map;
+        int64_t base = 0;
+        if (Status s = read_map(flags, map); s != Status::ok) return s;
+        if (!in_.zigzag(base)) return Status::truncated;
+        if (base < -MAX_BASE || base > MAX_BASE) return Status::corrupt;
+        Unpacker unpacker(dims_, s_.unpack);
+        if (Status s = unpacker.open(in_, s_.entropy); s != Status::ok) return s;
+        LatticeJob job;
+        job.origin = map.origin;
+        job.step = map.step;
+        job.base = static_cast<double>(base);
+        if (meant_) return as_meant(unpacker, job, flags) ? Status::ok : Status::bound_violated;
+        const int32_t* codes = nullptr;
+        size_t at = 0, k = 0;
+        while (const size_t n = unpacker.next(codes)) {
+            quantize<T>(kernels()).from_lattice(codes, n, job, out_ + at);
+            if (flags & HAS_EXACT)
+                each_marked(s_.exact.data() + at, n, [&](size_t i) { out_[at + i] = std::bit_cast<T>(exact_[k++]); });
+            at += n;
+        }
+        return Status::ok;
+    }
+
+    bool as_meant(const Unpacker& unpacker, const LatticeJob& job, uint8_t flags) const {
+        const std::vector<uint32_t>& missed = meant_->packed.missed;
+        const LatticeJob& j = meant_->job;
+        bool same = job.origin == j.origin && job.step == j.step && job.base == j.base &&
+                    ((flags & HAS_EXACT) != 0) == !missed.empty() && exact_.size() == missed.size() &&
+                    unpacker.same_as(meant_->orders, meant_->packed);
+        for (size_t k = 0; k < missed.size() && same; ++k)
+            same = s_.exact[missed[k]] && exact_[k] == std::bit_cast<BitsOf<T>>(meant_->in[missed[k]]);
+        return same;
+    }
+
     Status end() const { return in_.left() == 0 ? Status::ok : Status::corrupt; }
 
     Cursor in_;
@@ -234,6 +283,7 @@ class Decoder {
     const Header& header_;
     BlockScratch<T>& s_;
     T* out_;
+    const Meant<T>* meant_;  // packed blocks only: compared with it, not decoded
     std::vector<BitsOf<T>> exact_;
 };
 
@@ -266,6 +316,17 @@ Status decode_block(View in, const Dims& dims, const Header& header, BlockScratc
     return Decoder<T>(in, dims, header, scratch, out).run();
 }
 
+template <class T>
+bool packed_as_meant(View body, const Dims& dims, const Header& header, const LatticeJob& job, const Orders& orders,
+                     BlockScratch<T>& scratch, const T* in) {
+    const Meant<T> meant{job, orders, scratch.pack, in};
+    return Decoder<T>(body, dims, header, scratch, nullptr, &meant).run() == Status::ok;
+}
+
+template bool packed_as_meant<float>(View, const Dims&, const Header&, const LatticeJob&, const Orders&,
+                                     BlockScratch<float>&, const float*);
+template bool packed_as_meant<double>(View, const Dims&, const Header&, const LatticeJob&, const Orders&,
+                                      BlockScratch<double>&, const double*);
 template Status decode_block<float>(View, const Dims&, const Header&, BlockScratch<float>&, float*);
 template Status decode_block<double>(View, const Dims&, const Header&, BlockScratch<double>&, double*);
 

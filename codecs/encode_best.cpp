@@ -24,27 +24,29 @@ bool bound_is_tight(const T* in, size_t n, const Header& header, const EncodeOpt
 }  // namespace
 
 template <class T>
-void encode_unchecked(const T* in, const Dims& dims, const Header& header, const EncodeOptions& options,
-                      BlockScratch<T>& scratch, Bytes& out) {
+bool encode_unchecked(const T* in, const Dims& dims, const Header& header, const EncodeOptions& options,
+                      BlockScratch<T>& scratch, Bytes& out, Check& found) {
+    if (options.level == 0 && options.bound > 0) return encode_body(in, dims, header, options, scratch, out, found);
     const size_t start = out.size();
     EncodeOptions no_loss = options;
     no_loss.bound = 0;
     const auto rival = [&](const EncodeOptions& o) {
         Bytes body;
-        encode_body(in, dims, header, o, scratch, body);
+        encode_body(in, dims, header, o, scratch, body, found);
         if (out.size() > start && body.size() >= out.size() - start) return;
         out.resize(start);
         Writer(out).bytes(body);
     };
-    if (options.bound == 0 && encode_recipe(in, dims, header, options, scratch, start, out)) return;
+    if (options.bound == 0 && encode_recipe(in, dims, header, options, scratch, start, out)) return false;
     rival(options);
     if (bound_is_tight(in, dims.size(), header, options)) rival(no_loss);
     if (options.bound > 0) encode_recipe(in, dims, header, options, scratch, start, out);
+    return false;
 }
 
-template void encode_unchecked<float>(const float*, const Dims&, const Header&, const EncodeOptions&,
-                                      BlockScratch<float>&, Bytes&);
-template void encode_unchecked<double>(const double*, const Dims&, const Header&, const EncodeOptions&,
-                                       BlockScratch<double>&, Bytes&);
+template bool encode_unchecked<float>(const float*, const Dims&, const Header&, const EncodeOptions&,
+                                      BlockScratch<float>&, Bytes&, Check&);
+template bool encode_unchecked<double>(const double*, const Dims&, const Header&, const EncodeOptions&,
+                                       BlockScratch<double>&, Bytes&, Check&);
 
 }  // namespace sciflow

@@ -7,6 +7,7 @@
 #include "encode_body.hpp"
 #include "entropy/low_bits.hpp"
 #include "exact.hpp"
+#include "pack/pack.hpp"
 #include "predict/autoregress.hpp"
 #include "sample.hpp"
 #include "values.hpp"
@@ -48,27 +49,62 @@ class Encoder {
         const bool free = !options_.lattice_only || options_.bound == 0;
         const bool relative = header_.pointwise() || (free && below_spacing(sample, options_.bound));
         const bool wide = !relative && !options_.lattice_only && spans_too_much(sample, options_.bound);
+        const size_t start = out_.size();
+        if (options_.level == 0 && !relative && packed(sample)) return raw_where_shorter(start);
         const Interval r = relative                        ? Interval{-INFINITY, INFINITY}
                            : options_.lattice_only || wide ? everywhere()
                                                            : reach(sample, 2 * options_.bound);
         mark(relative ? std::numeric_limits<T>::lowest() : static_cast<T>(r.low),
              relative ? std::numeric_limits<T>::max() : static_cast<T>(r.high));
-        const size_t start = out_.size();
         if (exact_count_ == n_) lorenzo_of(LinearMap{0, 1}, 0);
         else if (relative) magnitudes();
         else if (wide) wider_than_codes({0, 2 * options_.bound});
         else bounded(sample);
-        if (out_.size() - start > n_ * sizeof(T)) {
-            out_.resize(start);
-            writer_.u8(static_cast<uint8_t>(Mode::raw));
-            for (size_t i = 0; i < n_; ++i) writer_.raw(settled(in_[i]));
-        }
+        raw_where_shorter(start);
     }
+
+    // How the block compares with what went in, where that was found on the way.
+    const Check* checked() const { return was_checked_ ? &checked_ : nullptr; }
 
   private:
     template <class V>
     void grow(V& v) const {
         if (v.size() < n_ + 64) v.resize(n_ + 64);
+    }
+
+    void raw_where_shorter(size_t start) {
+        if (out_.size() - start <= n_ * sizeof(T)) return;
+        out_.resize(start);
+        was_checked_ = false;
+        writer_.u8(static_cast<uint8_t>(Mode::raw));
+        for (size_t i = 0; i < n_; ++i) writer_.raw(settled(in_[i]));
+    }
+
+    // The fast level: one pass of differences in groups of fixed width. False where its codes do not reach.
+    bool packed(const std::vector<T>& drawn) {
+        const size_t start = out_.size();
+        const std::vector<T> sample = within_reach(drawn, reach(drawn, 2 * options_.bound));
+        if (sample.empty()) return false;
+        for (const LinearMap& map : options_.lattice_only ? std::vector<LinearMap>{{0, 2 * options_.bound}}
+                                                          : packed_maps(sample, n_, options_.bound)) {
+            const LatticeJob job = job_of(map, sample[sample.size() / 2]);
+            if (options_.lattice_only && std::fabs(job.base) > 0x1p49) return false;
+            const PackInput<T> input{in_, dims_, job, header_, options_, avoid_};
+            const Orders orders = choose_orders(input, s_.pack);
+            if (pack_values(input, orders, s_, checked_) == Packed::unfit) continue;
+            exact_count_ = s_.pack.missed.size();
+            if (exact_count_ > 0) std::fill_n(s_.exact.begin(), n_, uint8_t{0});
+            for (uint32_t i : s_.pack.missed) s_.exact[i] = 1;
+            head(Mode::packed, plain(map) ? PLAIN_STEP : 0);
+            write_map(map);
+            writer_.zigzag(static_cast<int64_t>(job.base));
+            append_packed(orders, s_.pack, s_.entropy, out_);
+            was_checked_ = true;
+            if (options_.verify)
+                checked_.holds &= packed_as_meant(View(out_).subspan(start), dims_, header_, job, orders, s_, in_);
+            return true;
+        }
+        return false;
     }
 
     // Fill values that a neighbour within the bound could be mistaken for: nothing else may come back as one of them.
@@ -239,13 +275,15 @@ class Encoder {
         return std::max(most - s_.wide[0], s_.wide[0] - least);
     }
 
-    LatticeJob job_of(const LinearMap& map) const {
+    LatticeJob job_of(const LinearMap& map) const { return job_of(map, first_regular()); }
+
+    LatticeJob job_of(const LinearMap& map, T middle) const {
         LatticeJob job;
         job.origin = map.origin;
         job.step = map.step;
         job.inverse = 1 / map.step;
         int64_t q = 0;
-        map.forward(first_regular(), q);
+        map.forward(middle, q);
         job.base = static_cast<double>(q);
         job.bound = options_.bound;
         job.fixed_point = options_.lattice_only;
@@ -492,19 +530,25 @@ class Encoder {
     std::vector<T> avoid_;
     double relative_bound_ = 0;  // of magnitudes; 0: every bit
     std::vector<T> sample_;
+    Check checked_;
+    bool was_checked_ = false;
 };
 
 }  // namespace
 
 template <class T>
-void encode_body(const T* in, const Dims& dims, const Header& header, const EncodeOptions& options,
-                 BlockScratch<T>& scratch, Bytes& out) {
-    Encoder<T>(in, dims, header, options, scratch, out).run();
+bool encode_body(const T* in, const Dims& dims, const Header& header, const EncodeOptions& options,
+                 BlockScratch<T>& scratch, Bytes& out, Check& found) {
+    Encoder<T> encoder(in, dims, header, options, scratch, out);
+    encoder.run();
+    if (encoder.checked() == nullptr) return false;
+    found = *encoder.checked();
+    return true;
 }
 
-template void encode_body<float>(const float*, const Dims&, const Header&, const EncodeOptions&, BlockScratch<float>&,
-                                 Bytes&);
-template void encode_body<double>(const double*, const Dims&, const Header&, const EncodeOptions&,
-                                  BlockScratch<double>&, Bytes&);
+template bool encode_body<float>(const float*, const Dims&, const Header&, const EncodeOptions&, BlockScratch<float>&,
+                                 Bytes&, Check&);
+template bool encode_body<double>(const double*, const Dims&, const Header&, const EncodeOptions&,
+                                  BlockScratch<double>&, Bytes&, Check&);
 
 }  // namespace sciflow

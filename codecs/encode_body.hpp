@@ -1,4 +1,5 @@
-// One attempt at a block's body, by the bound of `options`.
+// One attempt at a block's body, by the bound of `options`. True where `found` tells how the body compares with what went
+// in: it was seen on the way.
 #pragma once
 
 #include "block.hpp"
@@ -6,7 +7,7 @@
 namespace sciflow {
 
 template <class T>
-void encode_body(const T* in, const Dims& dims, const Header& header, const EncodeOptions& options,
-                 BlockScratch<T>& scratch, Bytes& out);
+bool encode_body(const T* in, const Dims& dims, const Header& header, const EncodeOptions& options,
+                 BlockScratch<T>& scratch, Bytes& out, Check& found);
 
 }  // namespace sciflow

@@ -58,7 +58,8 @@ class Candidate {
     // Puts the body in the place of a larger one, or of none. True where hardly any of it is the recipe itself.
     bool encode(const Header& header, BlockScratch<Q>& scratch, size_t start, Bytes& out) {
         const size_t head = head_.size();
-        encode_unchecked(integers_.data(), dims_, header_of_integers(header), options_, scratch, head_);
+        Check found;
+        encode_unchecked(integers_.data(), dims_, header_of_integers(header), options_, scratch, head_, found);
         if (out.size() > start && head_.size() >= out.size() - start) return false;
         out.resize(start);
         Writer(out).bytes(head_);

@@ -19,6 +19,9 @@ namespace {
 #include "predict/lorenzo.hpp"
 #include "predict/quantize.hpp"
 #include "scan.hpp"
+#include "pack/lags.hpp"
+#include "pack/steps.hpp"
+#include "pack/groups.hpp"
 #include "entropy/rans.hpp"
 #include "entropy/contexts.hpp"
 #include "entropy/planes.hpp"
@@ -33,6 +36,10 @@ const Kernels table = {
     {to_lattice<double>, from_lattice<double>},
     {mark_exact<float>, mark_pattern<float>, clearly_within<float>, pattern_kept<float>},
     {mark_exact<double>, mark_pattern<double>, clearly_within<double>, pattern_kept<double>},
+    {to_steps<float>},
+    {to_steps<double>},
+    {lag_differences, lag_sums, differences_along_x, sums_along_x},
+    {pack_groups, unpack_groups, price_groups},
     {lorenzo_forward<int32_t>, lorenzo_inverse<int32_t>},
     {lorenzo_forward<int64_t>, lorenzo_inverse<int64_t>},
     {encode_strip<float>, decode_strip<float>},

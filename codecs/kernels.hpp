@@ -79,7 +79,7 @@ struct Scan {
 
 // ---- raster-scan prediction --------------------------------------------------------------------------------------
 
-inline constexpr size_t STRIP = 64;  // values that are predicted with the same weights at a time
+inline constexpr size_t RASTER_STRIP = 64;  // values that are predicted with the same weights at a time
 inline constexpr int MAX_WIDTH = 48;
 inline constexpr int BIAS_TAPS = 5;
 inline constexpr int BIAS_CONTEXTS = 243;
@@ -102,7 +102,7 @@ struct StripJob {
     int bias_tap[BIAS_TAPS] = {};
     size_t count = 0;
     const double* weights = nullptr;
-    double* features = nullptr;  // [taps + 1][STRIP], the last the targets
+    double* features = nullptr;  // [taps + 1][RASTER_STRIP], the last the targets
     Bias* bias = nullptr;
     double centre = 0, step = 0, inverse = 0, low = 0, high = 0;
     T rounded_step = 0;
@@ -127,6 +127,18 @@ struct LeastSquares {
                          double* sums);
     void (*blend_sums)(double* to, double keep, const double* from, double factor, int taps);
     bool (*solve_sums)(double* sums, int taps, double* weights);
+};
+
+template <class T>
+struct Steps {
+    bool (*to_steps)(const T* in, size_t n, const LatticeJob& job, T limit, uint32_t* codes, uint32_t* doubt);
+};
+
+struct Lags {
+    void (*differences)(const uint32_t* values, size_t n, const size_t* lags, int count, uint32_t* words);
+    void (*sums)(uint32_t* values, size_t n, const size_t* lags, int count);
+    void (*differences_along_x)(const uint32_t* codes, size_t n, int order, uint32_t* values);
+    void (*sums_along_x)(const uint32_t* values, size_t n, int order, uint32_t* carry, uint32_t* codes);
 };
 
 // ---- entropy coding --------------------------------------------------------------------------------------------
@@ -168,6 +180,32 @@ struct RansDecoder {
     bool over = false;
 };
 
+inline constexpr int GROUP = 64;  // words of the same width
+
+// Groups of words. Writing may touch 16 bytes behind what is written, reading 64 bytes behind what is read.
+struct PackJob {
+    const uint32_t* words = nullptr;
+    size_t groups = 0;
+    uint8_t *width = nullptr, *count = nullptr, *high = nullptr;
+    uint8_t* payload = nullptr;
+    BitWriter patches;
+};
+
+struct UnpackJob {
+    const uint8_t *width = nullptr, *count = nullptr, *high = nullptr;
+    size_t groups = 0;
+    const uint8_t* payload = nullptr;
+    const uint8_t* patches = nullptr;
+    uint64_t patch_bit = 0;
+    uint32_t* words = nullptr;
+};
+
+struct Groups {
+    void (*pack)(PackJob& job);
+    void (*unpack)(UnpackJob& job);
+    uint64_t (*price)(const uint32_t* words, size_t groups);  // about their bits
+};
+
 // One grid of codes. `reference`: magnitudes of the grid coded before it (padded rows), or null.
 template <class Q>
 struct GridJob {
@@ -199,6 +237,10 @@ struct Kernels {
     Quantize<double> quantize_f64;
     Scan<float> scan_f32;
     Scan<double> scan_f64;
+    Steps<float> steps_f32;
+    Steps<double> steps_f64;
+    Lags lags;
+    Groups groups;
     Lorenzo<int32_t> lorenzo_i32;
     Lorenzo<int64_t> lorenzo_i64;
     Raster<float> raster_f32;
@@ -234,6 +276,11 @@ template <class T>
 const Raster<T>& raster(const Kernels& k) {
     if constexpr (sizeof(T) == 4) return k.raster_f32;
     else return k.raster_f64;
+}
+template <class T>
+const Steps<T>& steps(const Kernels& k) {
+    if constexpr (sizeof(T) == 4) return k.steps_f32;
+    else return k.steps_f64;
 }
 template <class Q>
 const Entropy<Q>& entropy(const Kernels& k) {

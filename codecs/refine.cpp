@@ -285,8 +285,8 @@ BoundSpan bounds_of(const Regions& regions, size_t n) {
 template <class T>
 Status refine(const T* in, const Dims& dims, const Header& header, const EncodeOptions& options, BlockScratch<T>& s,
               Bytes& out, size_t start) {
-    if (out[start] == static_cast<uint8_t>(Mode::raw) || out[start] == static_cast<uint8_t>(Mode::constant))
-        return Status::ok;
+    const Mode mode = static_cast<Mode>(out[start]);
+    if (mode == Mode::raw || mode == Mode::constant || mode == Mode::described) return Status::ok;  // no loss
     const size_t n = dims.size();
     if (s.check.size() < n) s.check.resize(n);
     const View body = View(out).subspan(start);

@@ -87,4 +87,15 @@ bool spans_too_much(const std::vector<T>& sample, double bound) {
     return outside * 8 > sample.size();
 }
 
+// What lies within the interval, each value once and in order; nothing where much of the sample does not.
+template <class T>
+std::vector<T> within_reach(std::vector<T> sample, const Interval& r) {
+    std::sort(sample.begin(), sample.end());
+    sample.erase(std::unique(sample.begin(), sample.end()), sample.end());
+    const size_t distinct = sample.size();
+    std::erase_if(sample, [&](T v) { return static_cast<double>(v) < r.low || static_cast<double>(v) > r.high; });
+    if ((distinct - sample.size()) * 8 > distinct) sample.clear();
+    return sample;
+}
+
 }  // namespace sciflow

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 import tests.reference_refine as refine
 from tests.reference_described import read_description
 from tests.reference_low_bits import read_low_bits
+from tests.reference_packed import decode_packed
 from tests.reference_raster import Plan, reconstruct
 from tests.reference_reader import Axes, Corrupt, DType, Reader, Truncated, Unsupported, Values, require
 from tests.reference_weights import read_weights
@@ -70,13 +71,13 @@ def decode_block(reader: Reader, shape: Axes, dtype: DType, bound: float) -> Val
     lengths = [1, 1, 1, 1, *(length for length in shape if length > 1)]
     axes = math.prod(lengths[:-3]), *lengths[-3:]
     N, mode, pattern, exact = math.prod(axes), reader.u8(), f"<u{dtype.itemsize}", None
-    require(mode <= 5 or mode == 7, "there is such a mode")
+    require(mode <= 7, "there is such a mode")
     if mode <= 1:
         values = reader.array(dtype.str, 1 if mode else N).repeat(N if mode else 1)
     else:
         flags = reader.u8()
         own = {4: 0b1110, 7: 2 if dtype.itemsize == 4 else 0}.get(mode, 0)
-        require(flags & ~(1 if mode == 7 else 0b11010001) & ~own == 0, "flags belong to their mode")
+        require(flags & ~{6: 0b01010001, 7: 1}.get(mode, 0b11010001) & ~own == 0, "flags belong to their mode")
         exact = read_exact_set(reader, axes, pattern) if flags & 1 else None
         if mode == 7:
             values = decode_described(reader, np.dtype("<f8") if flags & 2 else dtype, axes, dtype)
@@ -117,6 +118,9 @@ def decode_coded(reader: Reader, mode: int, flags: int, axes: Axes, dtype: DType
     if mode == 3:
         integers = decode_multilevel(reader, axes, dtype, flags, lattice=True)
         return np.asarray((origin + (integers.astype("<f8") + float(base)) * step).astype(dtype))
+    if mode == 6:
+        codes = decode_packed(reader, axes, lambda most: read_numbers(reader, most=most), require)
+        return np.asarray((origin + (codes.astype("<f8") + float(base)) * step).astype(dtype))
     word, differenced = "<i8" if flags & 4 else "<i4", reader.u8()
     require(differenced <= 31, "there are four axes")
     weights = read_weights(reader) if differenced & 16 else None

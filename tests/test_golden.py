@@ -15,7 +15,16 @@ from tests.golden.examples import EXAMPLES, Example
 from tests.golden.store import FOLDER, Golden, add_missing, memory_sha256, read_manifest
 
 MANIFEST = read_manifest()
-MODES = {0: "raw", 1: "constant", 2: "multilevel", 3: "lattice", 4: "lorenzo", 5: "raster", 7: "described"}
+MODES = {
+    0: "raw",
+    1: "constant",
+    2: "multilevel",
+    3: "lattice",
+    4: "lorenzo",
+    5: "raster",
+    6: "packed",
+    7: "described",
+}
 
 
 def test_files_and_manifest_name_the_same() -> None:

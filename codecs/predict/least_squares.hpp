@@ -12,14 +12,14 @@ static inline const Eight* eight(const double* p) { return reinterpret_cast<cons
 // Everything that rows before this one contribute: features, and their share of the predictions.
 template <class T>
 static inline void predict_from_rows(const StripJob<T>& job, double* __restrict share) {
-    double base[STRIP];
+    double base[RASTER_STRIP];
     const int known = job.taps - job.serial;
     for (size_t x = 0; x < job.count; ++x) share[x] = 0;
     if (known == 0) return;
     for (size_t x = 0; x < job.count; ++x) base[x] = static_cast<double>(job.tap[0][x]);
     for (int k = 0; k < known; ++k) {
         const T* __restrict tap = job.tap[k];
-        double* __restrict feature = job.features + static_cast<size_t>(k) * STRIP;
+        double* __restrict feature = job.features + static_cast<size_t>(k) * RASTER_STRIP;
         const double w = job.weights[k];
         for (size_t x = 0; x < job.count; ++x) {
             const double f = (static_cast<double>(tap[x]) - (k == 0 ? job.centre : base[x])) * job.inverse;
@@ -43,13 +43,13 @@ static inline Guess<T> guess(const StripJob<T>& job, size_t x, double share) {
     g.sum = share;
     for (int k = job.taps - job.serial; k < job.taps; ++k) {
         const double f = (static_cast<double>(job.tap[k][x]) - (k == 0 ? job.centre : g.base)) * job.inverse;
-        job.features[static_cast<size_t>(k) * STRIP + x] = f;
+        job.features[static_cast<size_t>(k) * RASTER_STRIP + x] = f;
         g.sum = g.sum + job.weights[k] * f;
     }
     g.context = 0;
     for (int c = 0; c < BIAS_TAPS; ++c) {
         const int k = job.bias_tap[c];
-        const double d = (k == 0 ? 0.0 : job.features[static_cast<size_t>(k) * STRIP + x]) - g.sum;
+        const double d = (k == 0 ? 0.0 : job.features[static_cast<size_t>(k) * RASTER_STRIP + x]) - g.sum;
         g.context = 3 * g.context + (d > 0.5 ? 1u : 0u) + (d < -0.5 ? 2u : 0u);
     }
     double p = g.base + (g.sum + job.bias[g.context].correction) * job.step;
@@ -63,7 +63,7 @@ static inline Guess<T> guess(const StripJob<T>& job, size_t x, double share) {
 template <class T>
 static inline void learn(const StripJob<T>& job, size_t x, const Guess<T>& g, T value) {
     const double target = (static_cast<double>(value) - g.base) * job.inverse;
-    job.features[static_cast<size_t>(job.taps) * STRIP + x] = target;
+    job.features[static_cast<size_t>(job.taps) * RASTER_STRIP + x] = target;
     Bias& b = job.bias[g.context];
     b.sum = b.sum + (target - g.sum);
     b.count = b.count + 1;
@@ -76,7 +76,7 @@ static inline void learn(const StripJob<T>& job, size_t x, const Guess<T>& g, T 
 
 template <class T>
 static void encode_strip(StripJob<T>& job) {
-    double share[STRIP];
+    double share[RASTER_STRIP];
     predict_from_rows(job, share);
     for (size_t x = 0; x < job.count; ++x) {
         const Guess<T> g = guess(job, x, share[x]);
@@ -106,7 +106,7 @@ static void encode_strip(StripJob<T>& job) {
 
 template <class T>
 static void decode_strip(StripJob<T>& job) {
-    double share[STRIP];
+    double share[RASTER_STRIP];
     predict_from_rows(job, share);
     for (size_t x = 0; x < job.count; ++x) {
         const Guess<T> g = guess(job, x, share[x]);
@@ -128,7 +128,7 @@ static void add_products(const double* features, const uint8_t* exact, size_t co
         double* __restrict to = turned + x * static_cast<size_t>(width);
         for (int k = 0; k < width; ++k) to[k] = 0;
         if (exact[x]) continue;
-        for (int k = 0; k <= taps; ++k) to[k] = features[static_cast<size_t>(k) * STRIP + x];
+        for (int k = 0; k <= taps; ++k) to[k] = features[static_cast<size_t>(k) * RASTER_STRIP + x];
         to[taps + 1] = 1;
     }
     for (int i = 0; i < width; i += 4)

@@ -78,7 +78,7 @@ Stencil stencil_of(const Dims& d) {
 // How a block's statistics are cut: tiles of a row, groups of rows.
 struct Tiling {
     bool series = false;
-    size_t width = STRIP, tiles = 1, groups = 0, height = GROUP;
+    size_t width = RASTER_STRIP, tiles = 1, groups = 0, height = GROUP;
     size_t rows_a_fit = 1;
     double keep = ROWS_KEEP;
 
@@ -86,10 +86,10 @@ struct Tiling {
         const bool plane = d.n[0] == 1 && d.n[1] == 1;
         series = plane && d.n[2] < SERIES_BELOW;
         keep = series ? SERIES_KEEP : ROWS_KEEP;
-        rows_a_fit = std::max<size_t>(1, STRIP / d.n[X]);
+        rows_a_fit = std::max<size_t>(1, RASTER_STRIP / d.n[X]);
         if (series) return;
-        const size_t strips = (d.n[X] + STRIP - 1) / STRIP;
-        width = STRIP * ((strips + MOST_TILES - 1) / MOST_TILES);
+        const size_t strips = (d.n[X] + RASTER_STRIP - 1) / RASTER_STRIP;
+        width = RASTER_STRIP * ((strips + MOST_TILES - 1) / MOST_TILES);
         tiles = (d.n[X] + width - 1) / width;
         height = std::max(GROUP, (d.n[2] * tiles + MOST_KEPT - 1) / MOST_KEPT);
         if (!plane) groups = (d.n[2] + height - 1) / height;
@@ -181,9 +181,9 @@ class Walk {
           weights_(tiling_.tiles * stencil_.taps.size()),
           bias_(BIAS_CONTEXTS),
           first_(stride_, plan.centre),
-          nothing_exact_(STRIP) {
+          nothing_exact_(RASTER_STRIP) {
         if (scratch.rows.size() < dims.rows() * stride_) scratch.rows.resize(dims.rows() * stride_);
-        scratch.strip.resize(static_cast<size_t>(taps_ + 1) * STRIP + STRIP * MAX_WIDTH);
+        scratch.strip.resize(static_cast<size_t>(taps_ + 1) * RASTER_STRIP + RASTER_STRIP * MAX_WIDTH);
         job_.taps = taps_;
         job_.serial = stencil_.serial;
         std::copy(stencil_.bias.begin(), stencil_.bias.end(), job_.bias_tap);
@@ -248,21 +248,21 @@ class Walk {
         const size_t n = dims_.n[X];
         std::fill_n(values - margin_, margin_, substitute(i0, i1, i2)[0]);
         find_taps(r, i0, i1, i2);
-        for (size_t x = 0; x < n; x += STRIP) {
+        for (size_t x = 0; x < n; x += RASTER_STRIP) {
             const size_t tile = tiling_.series ? 0 : x / tiling_.width;
             double* const weights = weights_.data() + tile * stencil_.taps.size();
             if (x % tiling_.width == 0 && r % tiling_.rows_a_fit == 0) statistics_.fit(tile, weights);
             for (size_t k = 0; k < stencil_.taps.size(); ++k) moved_[k] = at_[k] + x;
             job_.tap = moved_;
-            job_.count = std::min(STRIP, n - x);
+            job_.count = std::min(RASTER_STRIP, n - x);
             job_.weights = weights;
             job_.out = values + x;
             job_.exact = nothing_exact_.data();
             visit(r * n + x);
             kernels().least_squares.add_products(job_.features, job_.exact, job_.count, taps_,
-                                                 scratch_.strip.data() + static_cast<size_t>(taps_ + 1) * STRIP,
+                                                 scratch_.strip.data() + static_cast<size_t>(taps_ + 1) * RASTER_STRIP,
                                                  statistics_.tile());
-            if (x + STRIP >= n || (x + STRIP) % tiling_.width == 0) statistics_.fold(tile);
+            if (x + RASTER_STRIP >= n || (x + RASTER_STRIP) % tiling_.width == 0) statistics_.fold(tile);
         }
         std::fill_n(values + n, margin_, values[n - 1]);
     }

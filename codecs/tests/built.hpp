@@ -65,7 +65,33 @@ inline void append_plan_and_codes(const Dims& d, bool lattice, Random& random, B
     append_codes<int32_t>(multilevel_grids(d, plan.mask), d.size(), random, out);
 }
 
-// Regions of any size, now and then more of them than a block may have.
+inline void append_numbers(size_t count, size_t most, Random& random, std::vector<uint32_t>& numbers, Bytes& out) {
+    numbers.resize(count);
+    for (uint32_t& v : numbers) v = static_cast<uint32_t>(random.below(most + 1));
+    EntropyScratch scratch;
+    write_numbers(numbers, scratch, out);
+}
+
+// Widths, counts and highs as large as they may be, patches anywhere.
+inline void append_packed_codes(size_t n, Random& random, Bytes& out) {
+    Orders orders;
+    do {
+        for (int& o : orders.of) o = static_cast<int>(random.below(3));
+    } while (orders.lags() > MOST_LAGS);
+    out.push_back(orders.byte());
+    const size_t groups = (n + GROUP - 1) / GROUP, widest = random.below(33), most = random.once_in(2) ? 64 : 3;
+    std::vector<uint32_t> widths, counts, highs;
+    append_numbers(groups, widest, random, widths, out);
+    append_numbers(groups, random.below(most + 1), random, counts, out);
+    const size_t patched = groups - static_cast<size_t>(std::count(counts.begin(), counts.end(), 0u));
+    append_numbers(patched, random.below(33), random, highs, out);
+    size_t bytes = 0, bits = 0, k = 0;
+    for (uint32_t w : widths) bytes += GROUP / 8 * w;
+    for (uint32_t c : counts)
+        if (c > 0) bits += c * (6 + highs[k++]);
+    for (size_t i = 0; i < bytes + (bits + 7) / 8; ++i) out.push_back(static_cast<uint8_t>(random.bits()));
+}
+
 template <class T>
 void append_description(const Dims& d, Random& random, Bytes& out) {
     DescribedMap<T> map;
@@ -97,6 +123,7 @@ void append_raster_plan(Random& random, Bytes& out) {
     write_raster_plan<T>({std::fabs(any_double(random)), any(), any(), any()}, out);
 }
 
+// Regions of any size, now and then more of them than a block may have.
 template <class T>
 void append_refinement(const Dims& d, Random& random, Bytes& out) {
     const unsigned regions = random.once_in(5) ? static_cast<unsigned>(random.below(256)) : 1;
@@ -120,7 +147,8 @@ void append_refinement(const Dims& d, Random& random, Bytes& out) {
 
 template <class T>
 Bytes built_codes(const Dims& d, Random& random) {
-    const Mode mode = random.once_in(3)   ? Mode::multilevel
+    const Mode mode = random.once_in(5)   ? Mode::packed
+                      : random.once_in(3) ? Mode::multilevel
                       : random.once_in(3) ? Mode::raster
                       : random.once_in(2) ? Mode::lattice
                                           : Mode::lorenzo;
@@ -146,6 +174,10 @@ Bytes built_codes(const Dims& d, Random& random) {
     if (magnitudes) w.varint(random.bits() >> random.below(64));
     if (!magnitudes && !plain) w.raw(any_double(random)), w.raw(std::fabs(any_double(random)));
     w.zigzag(static_cast<int64_t>(random.bits()) >> random.below(64));
+    if (mode == Mode::packed) {
+        append_packed_codes(d.size(), random, out);
+        return out;
+    }
     if (mode == Mode::lattice) {
         append_plan_and_codes(d, true, random, out);
         return out;

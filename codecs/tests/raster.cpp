@@ -162,15 +162,15 @@ void kernels_agree(Random& random) {
     for (int taps : {14, 22, 38, 46}) {
         const size_t width = static_cast<size_t>(statistics_width(taps));
         for (bool wild : {false, true}) {
-            std::vector<double> features(static_cast<size_t>(taps + 1) * STRIP), expected;
+            std::vector<double> features(static_cast<size_t>(taps + 1) * RASTER_STRIP), expected;
             for (double& f : features)
                 f = wild && random.once_in(9) ? std::bit_cast<double>(random.bits()) : random.between(-3, 3);
-            std::vector<uint8_t> exact(STRIP);
+            std::vector<uint8_t> exact(RASTER_STRIP);
             for (uint8_t& e : exact) e = random.once_in(5);
             for (const Kernels* k : all_kernels()) {
-                std::vector<double> sums(width * width, 1.0), blended(width * width, 0.5), turned(STRIP * width),
+                std::vector<double> sums(width * width, 1.0), blended(width * width, 0.5), turned(RASTER_STRIP * width),
                     weights(static_cast<size_t>(taps));
-                k->least_squares.add_products(features.data(), exact.data(), STRIP - 3, taps, turned.data(),
+                k->least_squares.add_products(features.data(), exact.data(), RASTER_STRIP - 3, taps, turned.data(),
                                               sums.data());
                 k->least_squares.blend_sums(blended.data(), 0.3, sums.data(), 0.7, taps);
                 const bool solved = k->least_squares.solve_sums(blended.data(), taps, weights.data());
@@ -194,15 +194,15 @@ void strips_agree(Random& random) {
     std::vector<int32_t> first_codes;
     std::vector<T> first_values;
     for (const Kernels* k : all_kernels()) {
-        std::vector<T> here(80), back(80), in(STRIP, T(3));
+        std::vector<T> here(80), back(80), in(RASTER_STRIP, T(3));
         const T* tap[taps];
         for (int t = 0; t < taps - serial; ++t) tap[t] = rows.data() + t / 7 * 80 + t % 7;
-        std::vector<double> features((taps + 1) * STRIP);
+        std::vector<double> features((taps + 1) * RASTER_STRIP);
         std::vector<Bias> bias(BIAS_CONTEXTS), bias_back(BIAS_CONTEXTS);
-        std::vector<int32_t> codes(STRIP);
-        std::vector<uint8_t> exact(STRIP);
+        std::vector<int32_t> codes(RASTER_STRIP);
+        std::vector<uint8_t> exact(RASTER_STRIP);
         StripJob<T> job{.tap = tap, .taps = taps, .serial = serial, .bias_tap = {0, 3, 4, taps - 2, taps - 1}};
-        job.count = STRIP - 1;
+        job.count = RASTER_STRIP - 1;
         job.weights = weights.data();
         job.features = features.data();
         job.step = 0.25, job.inverse = 4, job.rounded_step = T(0.25), job.low = -9, job.high = 9, job.bound = 0.125;

@@ -230,4 +230,17 @@ EXAMPLES: dict[str, Example] = {
     "regions_predicted": Example(
         lambda: hills((16, 20, 24), rough=0), SZConfig(Bound.abs(2.0)), lambda: box((16, 20, 24))
     ),
+    "packed": Example(lambda: hills((12, 14, 17)), SZConfig(Bound.abs(0.01), level="fast")),
+    "packed_series": Example(lambda: hills((3, 900), rough=6), SZConfig(Bound.abs(1e-3), level="fast")),
+    "packed_float64": Example(lambda: hills((30, 41), "<f8"), SZConfig(Bound.abs(1e-6), level="fast")),
+    "packed_smooth": Example(lambda: hills((60, 80), rough=0), SZConfig(Bound.abs(0.01), level="fast")),
+    "packed_specials": Example(spotted, SZConfig(Bound.abs(0.01), level="fast")),
+    "packed_fill": Example(lambda: masked(1e20), SZConfig(Bound.abs(0.01), level="fast")),
+    "packed_hundredths": Example(hundredths, SZConfig(Bound.abs(1e-6), level="fast")),
+    "packed_rewrite_safe": Example(
+        lambda: hills((30, 40)), SZConfig(Bound.abs(0.01), level="fast", rewrite_safe=True)
+    ),
+    "packed_blocks": Example(
+        lambda: hills((9, 10, 12)), SZConfig(Bound.abs(0.01), level="fast", block_values=300)
+    ),
 }
