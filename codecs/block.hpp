@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "entropy/mixing.hpp"
 #include "frame.hpp"
 #include "predict/multilevel.hpp"
 
@@ -30,6 +31,7 @@ struct EncodeOptions {
 template <class T>
 struct BlockScratch {
     EntropyScratch entropy;
+    MixingScratch mixing;
     MultilevelScratch<T> multilevel;
     std::vector<T> holes, work, check;
     std::vector<uint8_t> exact, was_exact, marked, sign;

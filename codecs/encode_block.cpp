@@ -16,6 +16,7 @@ namespace {
 constexpr size_t SAMPLE = 1024;
 constexpr double CODE_SPAN = 0x1p28;  // values further from the block's middle than this many steps are exact
 constexpr int64_t NARROW = int64_t{1} << 30;
+constexpr double NOTABLE_RUNS = 0.1;  // of a block's bits: then they are looked at twice
 
 template <class T>
 constexpr int64_t largest_lattice() {
@@ -175,6 +176,7 @@ class Encoder {
         const T* values = with_holes();
         const std::vector<Choice> choices = choose(values, dims_, sample, options_, s_);
         const size_t start = out_.size(), marked = exact_count_;
+        rate_ = choices[0].rate;
         if (choices.size() > 1 && marked > 0) s_.marked.assign(s_.exact.begin(), s_.exact.end());
         code(values, choices[0]);
         for (size_t k = 1; k < choices.size(); ++k) {
@@ -413,15 +415,43 @@ class Encoder {
         flags_at_ = out_.size();
         writer_.u8(static_cast<uint8_t>(flags | (exact_count_ ? HAS_EXACT : 0)));
         if (exact_count_ == 0) return;
-        write_mask(s_.exact.data(), exact_count_, dims_, s_.entropy, out_);
         std::vector<BitsOf<T>> bits;
         bits.reserve(exact_count_);
         each_marked(s_.exact.data(), n_, [&](size_t i) { bits.push_back(std::bit_cast<BitsOf<T>>(in_[i])); });
+        const size_t from = out_.size();
+        write_mask(s_.exact.data(), exact_count_, dims_, s_.entropy, out_);
         write_exact(bits, s_.entropy, out_);
+        if (n_ < MIXING_FROM || !worth_an_image(out_.size() - from)) return;
+        Bytes image;
+        write_exact_image(s_.exact.data(), bits, dims_, s_.mixing, image);
+        if (image.size() >= out_.size() - from) return;
+        out_.resize(from);
+        writer_.bytes(image);
+    }
+
+    // Whether to look for something smaller than runs: at level max always, below it where they are much of the block.
+    bool worth_an_image(size_t runs) const {
+        if (options_.level != 2) return options_.level >= 3;
+        return 8 * static_cast<double>(runs) > NOTABLE_RUNS * rate_ * static_cast<double>(n_);
+    }
+
+    // Codes end a body: by static tables, or at level max by mixing where that is smaller.
+    template <class Q>
+    void write_codes(const std::vector<GridSpec>& grids, std::vector<Q>& codes) {
+        if (options_.level < 3 || n_ < MIXING_FROM) return write_symbols(grids, codes);
+        Bytes mixed;
+        mix_grids<Q>(grids, codes.data(), s_.mixing, mixed);
+        const size_t from = out_.size();
+        const uint8_t flags = out_[flags_at_];
+        write_symbols(grids, codes);
+        if (mixed.size() >= out_.size() - from) return;
+        out_.resize(from);
+        out_[flags_at_] = flags | MIXED;
+        writer_.bytes(mixed);
     }
 
     template <class Q>
-    void write_codes(const std::vector<GridSpec>& grids, std::vector<Q>& codes) {
+    void write_symbols(const std::vector<GridSpec>& grids, std::vector<Q>& codes) {
         if (const unsigned low = count_low_bits(codes.data(), n_); low > 0) {
             out_[flags_at_] |= LOW_BITS;
             write_low_bits(codes.data(), n_, low, out_);
@@ -445,6 +475,7 @@ class Encoder {
     Writer writer_;
     size_t flags_at_ = 0;  // in out_
     size_t exact_count_ = 0;
+    double rate_ = std::numeric_limits<double>::infinity();  // bits a value, estimated
     std::vector<T> avoid_;
     double relative_bound_ = 0;  // of magnitudes; 0: every bit
 };

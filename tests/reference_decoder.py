@@ -4,83 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tests.reference_low_bits import read_low_bits
+from tests.reference_mixing import decode_mixed
+from tests.reference_reader import Axes, Corrupt, Reader, Truncated, Unsupported, Values, require
 
-Values: TypeAlias = NDArray[Any]
+__all__ = ["Corrupt", "Truncated", "Unsupported", "decode"]
+
 DType: TypeAlias = np.dtype[Any]  # T
-Axes: TypeAlias = tuple[int, ...]
-
-
-class Corrupt(ValueError):
-    """The bytes break a rule of the page."""
-
-
-class Truncated(Corrupt):
-    """The bytes end early."""
-
-
-class Unsupported(ValueError):
-    """The stream is of a newer version."""
-
-
-def require(holds: bool, rule: str) -> None:
-    if not holds:
-        raise Corrupt(f"broken rule: {rule}")
-
-
-# 1. Numbers
-@dataclass(slots=True)
-class Reader:
-    data: bytes  # fields are taken from its front
-    at: int = 0  # in bits
-
-    @property
-    def left(self) -> int:
-        return len(self.data) - (self.at + 7) // 8
-
-    def take(self, count: int) -> bytes:
-        if count > self.left:
-            raise Truncated(f"{count} bytes expected, {self.left} bytes before the end of {len(self.data)}")
-        self.at = 8 * (len(self.data) - self.left + count)
-        return self.data[self.at // 8 - count : self.at // 8]
-
-    def bits(self, count: int) -> int:
-        require(self.at + count <= 8 * len(self.data), "no bits are read beyond the end")
-        value = int.from_bytes(self.data[self.at // 8 : (self.at + count + 7) // 8], "little") >> self.at % 8
-        self.at += count
-        return value & (1 << count) - 1
-
-    def u8(self) -> int:
-        return self.take(1)[0]
-
-    def f64(self) -> float:
-        value = float(self.array("<f8", 1)[0])
-        require(math.isfinite(value), "every f64 is finite")
-        return value
-
-    def array(self, dtype: str, count: int) -> Values:
-        return np.frombuffer(self.take(count * np.dtype(dtype).itemsize), dtype)
-
-    def varint(self) -> int:
-        groups = [self.u8()]
-        while groups[-1] >= 128:
-            groups.append(self.u8())
-        value = sum((byte & 127) << 7 * place for place, byte in enumerate(groups))
-        require(value < 1 << 64, "a varint is below 2^64")
-        require(groups[-1] > 0 or len(groups) == 1, "a varint has no superfluous last byte of zero")
-        return value
-
-    def checksum(self, checked: bytes) -> None:
-        crc = 0xFFFFFFFF
-        for bit in np.unpackbits(np.frombuffer(checked, "u1"), bitorder="little").tolist():
-            crc = crc >> 1 ^ 0x82F63B78 * (crc & 1 ^ bit)
-        require(self.take(4) == (crc ^ 0xFFFFFFFF).to_bytes(4, "little"), "checksums fit")
 
 
 # 2. The frame
@@ -138,7 +73,7 @@ def decode_block(reader: Reader, shape: Axes, dtype: DType, bound: float) -> Val
         values = reader.array(dtype.str, 1 if mode else N).repeat(N if mode else 1)
     else:
         flags = reader.u8()
-        require(flags & 96 == 0 and (mode == 4 or flags & 0b1110 == 0), "flags belong to their mode")
+        require(flags & 64 == 0 and (mode == 4 or flags & 0b1110 == 0), "flags belong to their mode")
         exact = read_exact_set(reader, axes, pattern) if flags & 1 else None
         values = decode_coded(reader, mode, flags, axes, dtype, bound)
     require(reader.left == 0, "no bytes are left over behind a body")
@@ -186,8 +121,19 @@ def read_numbers(reader: Reader, *, most: int) -> NDArray[np.int64]:
 
 def read_mask(reader: Reader, axes: Axes) -> NDArray[np.bool_]:
     """One flag a position, shape (N,)."""
-    axis, N = reader.u8(), math.prod(axes)
-    require(axis in (0, 1, 2, 4), "a mask's axis is 0, 1, 2 or 4")
+    axis = reader.u8()
+    return read_image(reader, axes, 1) > 0 if axis == 5 else read_runs(reader, axes, axis)
+
+
+def read_image(reader: Reader, axes: Axes, most: int) -> NDArray[np.int32]:
+    (codes,) = decode_mixed(reader, [(axes, False)])
+    require(bool(np.all((codes >= 0) & (codes <= most))), "an image's codes are in their range")
+    return codes.ravel()
+
+
+def read_runs(reader: Reader, axes: Axes, axis: int) -> NDArray[np.bool_]:
+    N = math.prod(axes)
+    require(axis in (0, 1, 2, 4), "a mask's axis is 0, 1, 2, 4 or 5")
     runs = read_numbers(reader, most=N)
     require(runs.sum() <= N, "a mask's runs end within the block")
     runs = np.append(runs, N - runs.sum())
@@ -198,12 +144,19 @@ def read_mask(reader: Reader, axes: Axes) -> NDArray[np.bool_]:
 
 def read_exact_set(reader: Reader, axes: Axes, pattern: str) -> tuple[NDArray[np.bool_], Values]:
     """The marked positions, shape (N,), and their bit patterns."""
-    marked, P = read_mask(reader, axes), reader.u8()
+    axis = reader.u8()
+    image = read_image(reader, axes, 63) if axis == 5 else read_runs(reader, axes, axis)
+    marked, P = image > 0, reader.u8()
     require(P <= 62, "a palette has at most 62 entries")
-    palette, numbers = reader.array(pattern, P), read_numbers(reader, most=marked.size)
-    lengths = numbers // (P + 1) + 1
-    require(lengths.sum() == marked.sum(), "runs of patterns cover the marked positions")
-    kinds = np.repeat(numbers % (P + 1), lengths)
+    palette = reader.array(pattern, P)
+    if axis == 5:
+        kinds = image[marked].astype(np.int64) - 1
+        require(bool(np.all(kinds <= P)), "an image has no kinds beyond the palette's")
+    else:
+        numbers = read_numbers(reader, most=marked.size)
+        lengths = numbers // (P + 1) + 1
+        require(lengths.sum() == marked.sum(), "runs of patterns cover the marked positions")
+        kinds = np.repeat(numbers % (P + 1), lengths)
     patterns = np.append(palette, np.zeros(1, pattern))[kinds]
     patterns[kinds == P] = reader.array(pattern, int((kinds == P).sum()))
     return marked, patterns
@@ -267,12 +220,13 @@ def decode_codes(
     reader: Reader, grids: Sequence[tuple[Axes, bool]], flags: int, word: str = "<i4"
 ) -> list[Values]:
     """The codes of a block's grids, with their lowest bits where these lie apart."""
+    decode_upper = decode_mixed if flags & 32 else decode_grids
     if not flags & 128:
-        return decode_grids(reader, grids, word)
+        return decode_upper(reader, grids, word)
     sizes = [math.prod(axes) for axes, _ in grids]
     low = read_low_bits(reader, sum(sizes), word)
     require(low is not None, "low bits are fewer than a word's by 8 at least")
-    coded = decode_grids(reader, grids, word)
+    coded = decode_upper(reader, grids, word)
     return [low.join(grid, sum(sizes[:k])).astype(word) for k, grid in enumerate(coded)] if low else []
 
 

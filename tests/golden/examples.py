@@ -119,6 +119,13 @@ EXAMPLES: dict[str, Example] = {
     "low_bits_lossless": Example(lambda: hills((13, 14, 17), "<f8"), SZConfig(Bound.abs(1e-30))),
     "fast": Example(lambda: hills((30, 40)), SZConfig(Bound.abs(0.01), level="fast")),
     "max": Example(lambda: hills((30, 40)), SZConfig(Bound.abs(0.01), level="max")),
+    "mixed_plane": Example(lambda: hills((30, 40)), SZConfig(Bound.abs(0.002), level="max")),
+    "mixed_volume": Example(lambda: hills((9, 14, 17)), SZConfig(Bound.abs(0.01), level="max")),
+    "mixed_series": Example(lambda: hills((700,)), SZConfig(Bound.abs(0.0005), level="max")),
+    "mixed_wide": Example(
+        lambda: noise((300,), bits=36).cumsum().astype("<f8"), SZConfig(Bound.abs(0.75), level="max")
+    ),
+    "mixed_image": Example(scattered, SZConfig(Bound.abs(0.01), level="max")),
     "specials": Example(spotted, SZConfig(Bound.abs(0.01))),
     "specials_float64": Example(lambda: spotted("<f8"), SZConfig(Bound.abs(0.01))),
     "sentinel": Example(lambda: masked(-9999.0), SZConfig(Bound.rel(1e-3), preserve=[-9999.0])),
