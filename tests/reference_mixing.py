@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
@@ -78,25 +77,19 @@ class Mixer:
     contexts: Sequence[int] = ()
     level_class: int = 0
     energy: int = 0
-    counters: dict[tuple[int, int, int], tuple[int, int]] = field(
-        default_factory=lambda: defaultdict(lambda: (1 << 21, 0))
-    )
-    weights: dict[tuple[str, int, int], list[int]] = field(
-        default_factory=lambda: defaultdict(lambda: [9000] * 10)
-    )
-    knots: dict[tuple[int, int], list[int]] = field(default_factory=lambda: defaultdict(LINE.copy))
+    counters: dict[tuple[int, int, int], tuple[int, int]] = field(default_factory=dict)
+    weights: dict[tuple[str, int, int], list[int]] = field(default_factory=dict)
+    knots: dict[tuple[int, int], list[int]] = field(default_factory=dict)
 
     def decide(self, node: int) -> int:
         cells = [(node, i, context) for i, context in enumerate(self.contexts)]
-        inputs = [LOGIT[self.counters[cell][0] >> 10] for cell in cells] + [256]
-        sets = (
-            self.weights["class", node, self.level_class],
-            self.weights["energy", node, self.energy // 2],
-        )
+        inputs = [LOGIT[self.counters.setdefault(cell, (1 << 21, 0))[0] >> 10] for cell in cells] + [256]
+        keys = ("class", node, self.level_class), ("energy", node, self.energy // 2)
+        sets = [self.weights.setdefault(key, [9000] * 10) for key in keys]
         logits = [clamp(sum(x * w >> 4 for x, w in zip(inputs, ws, strict=True)) >> 12, 3071) for ws in sets]
         logit = sum(logits) >> 1
         k, f = divmod(logit + 3072, 192)
-        line = self.knots[node, self.energy]
+        line = self.knots.setdefault((node, self.energy), LINE.copy())
         refined = (line[k] * (192 - f) + line[k + 1] * f) // 192
         bit = self.decisions.decide(max(1, min(65535, PROBABILITY[logit + 3072] + refined >> 1)))
         for each, ws in zip(logits, sets, strict=True):
@@ -177,7 +170,7 @@ def decode_grid(
     mixer: Mixer, axes: Axes, level: Level, all_weights: dict[int, list[int]]
 ) -> tuple[Values, Values]:
     codes, known, series = np.zeros(axes, object), np.zeros(axes, np.int64), math.prod(axes[:3]) < 16
-    weights = all_weights[8 if series else level.order]
+    weights = all_weights.setdefault(8 if series else level.order, [0] * 16)
     for i0, i1, i2 in np.ndindex(axes[:3]):
         w, nothing = Row(known[i0, i1, i2]), Row(None)
         before = (i0, i1 - 1) if i1 else (i0 - 1, i1) if i0 else None
@@ -261,7 +254,7 @@ def decode_mixed(reader: Reader, grids: Sequence[tuple[Axes, bool]], word: str =
     """The codes of each grid, given its axes and whether the grid before it is its reference."""
     require(sum(math.prod(axes) for axes, _ in grids) >= 256, "no fewer than 256 codes are mixed")
     decisions = Decisions(reader.take(reader.varint()))
-    mixer, weights = Mixer(decisions), defaultdict[int, list[int]](lambda: [0] * 16)
+    mixer, weights = Mixer(decisions), dict[int, list[int]]()
     decoded, known, first, bits = list[Values](), list[Values](), 0, 8 * np.dtype(word).itemsize
     for k, (axes, refers) in enumerate(grids):
         first = first if refers else k

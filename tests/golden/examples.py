@@ -93,6 +93,13 @@ def scattered() -> Field:
     return field
 
 
+def cliffs() -> Field:
+    """A calm series on plateaus far apart."""
+    steps = noise((900,), bits=2, seed=8)
+    steps[::60] += np.int64(1) << np.int64(40)
+    return np.asarray(steps.cumsum()).astype("<f8")
+
+
 def hundredths() -> Field:
     """What an instrument with two decimals wrote."""
     return np.asarray(noise((600,), bits=7, seed=5).cumsum() / 100).astype("<f8")
@@ -122,9 +129,7 @@ EXAMPLES: dict[str, Example] = {
     "mixed_plane": Example(lambda: hills((30, 40)), SZConfig(Bound.abs(0.002), level="max")),
     "mixed_volume": Example(lambda: hills((9, 14, 17)), SZConfig(Bound.abs(0.01), level="max")),
     "mixed_series": Example(lambda: hills((700,)), SZConfig(Bound.abs(0.0005), level="max")),
-    "mixed_wide": Example(
-        lambda: noise((300,), bits=36).cumsum().astype("<f8"), SZConfig(Bound.abs(0.75), level="max")
-    ),
+    "mixed_wide": Example(cliffs, SZConfig(Bound.abs(0.5), level="max")),
     "mixed_image": Example(scattered, SZConfig(Bound.abs(0.01), level="max")),
     "specials": Example(spotted, SZConfig(Bound.abs(0.01))),
     "specials_float64": Example(lambda: spotted("<f8"), SZConfig(Bound.abs(0.01))),
