@@ -98,9 +98,19 @@ class Mixer:
         nearest = k + (f > 96)
         line[nearest] += 65535 * bit - line[nearest] >> 6
         for cell in cells:
-            p, n = self.counters[cell]
-            step = ((2**22 - 1) * bit - p) * (131072 // (2 * n + 3)) >> 16
-            self.counters[cell] = p + step, min(n + 1, 255)
+            self.count(cell, bit)
+        return bit
+
+    def count(self, cell: tuple[int, int, int], bit: int) -> None:
+        p, n = self.counters[cell]
+        step = ((2**22 - 1) * bit - p) * (131072 // (2 * n + 3)) >> 16
+        self.counters[cell] = p + step, min(n + 1, 255)
+
+    def leaf(self, leaf: int) -> int:
+        cell = leaf, -1, self.energy
+        p, _ = self.counters.setdefault(cell, (1 << 21, 0))
+        bit = self.decisions.decide(max(1, p >> 6))
+        self.count(cell, bit)
         return bit
 
     def code(self, start: int) -> int:
@@ -111,7 +121,7 @@ class Mixer:
         if c > 2:
             prefix, low = 0, 0
             for k in range(c - 2):
-                bit = self.decide((87 if c < 7 else 90) + prefix) if k < 2 else self.decisions.decide(32768)
+                bit = self.leaf(3 * min(c, 27) + prefix) if k < 2 else self.decisions.decide(32768)
                 prefix, low = 1 + bit, 2 * low + bit
             magnitude = 2 ** (c - 2) + 1 + low
         return -magnitude if negative else magnitude

@@ -40,6 +40,7 @@ void Mixer::reset() {
         total += size_t{NODES} * CONTEXTS[i];
     }
     counters_.assign(total, uint32_t{1} << 31);
+    leaves_.assign(LEAVES * ENERGIES, uint32_t{1} << 31);
     by_class_.assign(NODES * CLASS_SETS * INPUTS, FIRST_WEIGHT);
     by_energy_.assign(NODES * ENERGY_SETS * INPUTS, FIRST_WEIGHT);
     std::array<uint16_t, KNOTS> line;

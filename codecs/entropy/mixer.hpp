@@ -12,7 +12,8 @@ namespace sciflow {
 inline constexpr int LOGIT_END = 3072;  // logits are 256ths, kept within +-12
 inline constexpr int COUNTERS = 9;
 inline constexpr int INPUTS = 12;  // the counters, a constant, and zeros that fill a vector
-inline constexpr int NODES = 96;   // kinds of decisions, each with counters and weights of its own
+inline constexpr int NODES = 87;   // kinds of decisions, each with counters and weights of its own
+inline constexpr int LEAVES = 84;
 inline constexpr int CLASS_SETS = 8, ENERGY_SETS = 24, ENERGIES = 48;
 inline constexpr int KNOTS = 33, KNOT_DISTANCE = 192;
 inline constexpr std::array<uint16_t, COUNTERS> CONTEXTS = {256, 225, 225, 256, 225, 225, 720, 375, 2048};
@@ -58,6 +59,15 @@ class Mixer {
         return bit;
     }
 
+    // A decision of little structure: one counter, told apart by `leaf` and the energy.
+    template <class Coder>
+    int code_leaf(Coder& coder, int bit, int leaf) {
+        uint32_t& c = leaves_[static_cast<size_t>(leaf * ENERGIES) + energy];
+        bit = coder.code(bit, std::clamp<uint32_t>(c >> 16, 1, 65535));
+        count(c, bit);
+        return bit;
+    }
+
   private:
     static constexpr int32_t WEIGHT_END = (1 << 18) - 1;
 
@@ -85,7 +95,7 @@ class Mixer {
 
     const LogitTables& t_ = logit_tables();
     std::array<size_t, COUNTERS> first_;
-    std::vector<uint32_t> counters_;
+    std::vector<uint32_t> counters_, leaves_;
     std::vector<int32_t> by_class_, by_energy_;
     std::vector<uint16_t> knots_;
     alignas(16) int32_t input_[INPUTS] = {};

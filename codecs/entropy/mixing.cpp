@@ -8,7 +8,7 @@ namespace sciflow {
 namespace {
 
 constexpr int DEEPEST = 27;  // thresholds from here on share their nodes
-constexpr int UP = 0, FIRST = 28, DOWN = 56, SIGN = 84, LEADING = 87;
+constexpr int UP = 0, FIRST = 28, DOWN = 56, SIGN = 84;
 
 // Magnitudes by octaves: 0, 1, 2, 3-4, 5-8, ... The class of m, and of a class above 2 how many bits tell its members
 // apart: class - 2, of m - 1 without its top bit.
@@ -47,13 +47,14 @@ class CodeCoder {
         return t;
     }
 
-    // The low c - 2 bits: two are modelled, the others are not.
+    // The low c - 2 bits: two have counters, the others nothing.
     uint64_t members(uint64_t bits, int c) {
-        int left = c - 2, node = LEADING + (c < 7 ? 0 : 3);
+        int left = c - 2;
+        const int leaf = 3 * std::min(c, DEEPEST);
         uint64_t back = 0;
         const auto next = [&] { return static_cast<int>((bits >> --left) & 1); };
         for (int k = 0, prefix = 0; k < 2 && left > 0; ++k) {
-            const int bit = mixer_.code(coder_, next(), node + prefix);
+            const int bit = mixer_.code_leaf(coder_, next(), leaf + prefix);
             prefix = 1 + bit;
             back = back << 1 | static_cast<uint64_t>(bit);
         }
