@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "entropy/mixing.hpp"
 #include "frame.hpp"
 #include "pack/packed.hpp"
 #include "predict/multilevel.hpp"
@@ -43,6 +44,7 @@ struct EncodeOptions {
 template <class T>
 struct BlockScratch {
     EntropyScratch entropy;
+    MixingScratch mixing;
     MultilevelScratch<T> multilevel;
     RasterScratch<T> raster;
     Scratch<T> work, check;  // check: also the values with holes, before there is something to check

@@ -68,9 +68,9 @@ class Decoder {
         uint8_t flags = 0;
         if (!in_.u8(flags)) return Status::truncated;
         constexpr uint8_t of_lorenzo = HAS_SIGNS | WIDE | MAGNITUDES;
-        if (flags & ~(HAS_EXACT | PLAIN_STEP | REFINED | LOW_BITS | of_lorenzo)) return Status::corrupt;
+        if (flags & ~(HAS_EXACT | PLAIN_STEP | MIXED | REFINED | LOW_BITS | of_lorenzo)) return Status::corrupt;
         if (mode != Mode::lorenzo && (flags & of_lorenzo)) return Status::corrupt;
-        if (mode == Mode::packed && (flags & LOW_BITS)) return Status::corrupt;
+        if (mode == Mode::packed && (flags & (LOW_BITS | MIXED))) return Status::corrupt;
         if (Status s = read_exact_set(flags); s != Status::ok) return s;
         Status s = mode == Mode::multilevel ? multilevel(flags)
                    : mode == Mode::lattice  ? lattice(flags)
@@ -89,10 +89,7 @@ class Decoder {
     Status read_exact_set(uint8_t flags) {
         if (!(flags & HAS_EXACT)) return Status::ok;
         grow(s_.exact);
-        if (Status s = read_mask(in_, dims_, s_.entropy, s_.exact.data()); s != Status::ok) return s;
-        size_t count = 0;
-        each_marked(s_.exact.data(), n_, [&](size_t) { ++count; });
-        return read_exact(in_, count, s_.entropy, exact_);
+        return sciflow::read_exact_set(in_, dims_, s_.entropy, s_.mixing, s_.exact.data(), exact_);
     }
 
     template <class Q>
@@ -101,7 +98,9 @@ class Decoder {
         LowBits low;
         if (flags & LOW_BITS)
             if (Status s = read_low_bits<Q>(in_, n_, low); s != Status::ok) return s;
-        if (Status s = decode_grids<Q>(in_, grids, codes.data(), s_.entropy); s != Status::ok) return s;
+        const Status s = (flags & MIXED) ? unmix_grids<Q>(in_, grids, codes.data(), s_.mixing)
+                                         : decode_grids<Q>(in_, grids, codes.data(), s_.entropy);
+        if (s != Status::ok) return s;
         join_low_bits(low, n_, codes.data());
         return Status::ok;
     }
@@ -161,7 +160,7 @@ class Decoder {
     Status read_signs(uint8_t flags) {
         if (!(flags & HAS_SIGNS)) return Status::ok;
         grow(s_.sign);
-        return read_mask(in_, dims_, s_.entropy, s_.sign.data());
+        return read_mask(in_, dims_, s_.entropy, &s_.mixing, s_.sign.data());
     }
 
     static int64_t plus(int64_t a, int64_t b) {

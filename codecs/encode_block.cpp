@@ -17,6 +17,8 @@ namespace sciflow {
 namespace {
 
 constexpr int64_t NARROW = int64_t{1} << 30;
+constexpr size_t FEW_VALUES = 16;
+constexpr double NOTABLE_RUNS = 0.1;  // of a block's bits: then they are looked at twice
 
 template <class T>
 constexpr int64_t largest_lattice() {
@@ -153,8 +155,10 @@ class Encoder {
 
     void bounded(const std::vector<T>& sample) {
         const T* values = with_holes();
-        const std::vector<Choice> choices = choose(values, dims_, sample, options_, s_);
+        std::vector<Choice> choices = choose(values, dims_, sample, options_, s_);
+        if (options_.level >= 3) reconsider(choices, sample);
         const size_t start = out_.size(), marked = keep_marks();
+        rate_ = choices[0].rate;
         code(values, choices[0]);
         for (size_t k = 1; k < choices.size(); ++k) rival(start, marked, [&] { code(values, choices[k]); });
         try_weights(values, choices[0].map, start, marked);
@@ -190,6 +194,33 @@ class Encoder {
         if (out_.size() - start <= best.size()) return;
         out_.resize(start);
         writer_.bytes(best);
+    }
+
+    // What pays to mix as well: the more bits there are, the nearer a rival's price must be; and few values as they are.
+    void reconsider(std::vector<Choice>& choices, const std::vector<T>& sample) const {
+        const double rate = choices[0].rate;
+        const double most = (rate < 3 ? 1.3 : rate < 6 ? 1.1 : 1.05) * choices[0].price;
+        std::erase_if(choices, [&](const Choice& c) { return c.price > most; });
+        const LinearMap map = map_of_few(sample);
+        if (map.step > 0 && !options_.lattice_only) choices.push_back({Mode::lorenzo, 0, map, 0, 0, rate, 0});
+    }
+
+    // A map onto whose integers a sample of few distinct values falls; its step is 0 where there is none.
+    LinearMap map_of_few(std::vector<T> sample) const {
+        std::sort(sample.begin(), sample.end());
+        sample.erase(std::unique(sample.begin(), sample.end()), sample.end());
+        LinearMap map{0, 0};
+        if (sample.size() < 2 || sample.size() > FEW_VALUES) return map;
+        map.origin = static_cast<double>(sample[0]);
+        double least = std::numeric_limits<double>::infinity();
+        for (size_t i = 1; i < sample.size(); ++i)
+            least = std::min(least, static_cast<double>(sample[i]) - static_cast<double>(sample[i - 1]));
+        map.step = std::max(least, 2 * options_.bound);
+        for (T v : sample) {
+            int64_t q = 0;
+            if (!map.forward(v, q) || !keeps(map, v, q)) return {0, 0};
+        }
+        return map;
     }
 
     void code(const T* values, const Choice& c) {
@@ -495,15 +526,43 @@ class Encoder {
         flags_at_ = out_.size();
         writer_.u8(static_cast<uint8_t>(flags | (exact_count_ ? HAS_EXACT : 0)));
         if (exact_count_ == 0) return;
-        write_mask(s_.exact.data(), exact_count_, dims_, s_.entropy, out_);
         std::vector<BitsOf<T>> bits;
         bits.reserve(exact_count_);
         each_marked(s_.exact.data(), n_, [&](size_t i) { bits.push_back(std::bit_cast<BitsOf<T>>(in_[i])); });
+        const size_t from = out_.size();
+        write_mask(s_.exact.data(), exact_count_, dims_, s_.entropy, out_);
         write_exact(bits, s_.entropy, out_);
+        if (n_ < MIXING_FROM || !worth_an_image(out_.size() - from)) return;
+        Bytes image;
+        write_exact_image(s_.exact.data(), bits, dims_, s_.mixing, image);
+        if (image.size() >= out_.size() - from) return;
+        out_.resize(from);
+        writer_.bytes(image);
+    }
+
+    // Whether to look for something smaller than runs: at level max always, below it where they are much of the block.
+    bool worth_an_image(size_t runs) const {
+        if (options_.level != 2) return options_.level >= 3;
+        return 8 * static_cast<double>(runs) > NOTABLE_RUNS * rate_ * static_cast<double>(n_);
+    }
+
+    // Codes end a body: by static tables, or at level max by mixing where that is smaller.
+    template <class Q>
+    void write_codes(const std::vector<GridSpec>& grids, std::vector<Q>& codes) {
+        if (options_.level < 3 || n_ < MIXING_FROM) return write_symbols(grids, codes);
+        Bytes mixed;
+        mix_grids<Q>(grids, codes.data(), s_.mixing, mixed);
+        const size_t from = out_.size();
+        const uint8_t flags = out_[flags_at_];
+        write_symbols(grids, codes);
+        if (mixed.size() >= out_.size() - from) return;
+        out_.resize(from);
+        out_[flags_at_] = flags | MIXED;
+        writer_.bytes(mixed);
     }
 
     template <class Q>
-    void write_codes(const std::vector<GridSpec>& grids, std::vector<Q>& codes) {
+    void write_symbols(const std::vector<GridSpec>& grids, std::vector<Q>& codes) {
         if (const unsigned low = count_low_bits(codes.data(), n_); low > 0) {
             out_[flags_at_] |= LOW_BITS;
             write_low_bits(codes.data(), n_, low, out_);
@@ -527,6 +586,7 @@ class Encoder {
     Writer writer_;
     size_t flags_at_ = 0;  // in out_
     size_t exact_count_ = 0;
+    double rate_ = std::numeric_limits<double>::infinity();  // bits a value, estimated
     std::vector<T> avoid_;
     double relative_bound_ = 0;  // of magnitudes; 0: every bit
     std::vector<T> sample_;

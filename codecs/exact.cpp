@@ -8,6 +8,7 @@ namespace sciflow {
 namespace {
 
 constexpr size_t MAX_PALETTE = 62;
+constexpr int IMAGE = 5;               // in place of an axis
 constexpr size_t PALETTE_FROM = 3;     // a pattern seen this often is worth an entry
 constexpr size_t WORTH_AN_AXIS = 256;  // fewer marks are not searched for a repetition
 constexpr size_t MAX_PATTERNS = 4096;  // more distinct ones than this are not counted
@@ -99,10 +100,27 @@ void write_mask(const uint8_t* mask, size_t count, const Dims& dims, EntropyScra
     write_numbers(runs, scratch, out);
 }
 
-Status read_mask(Cursor& in, const Dims& dims, EntropyScratch& scratch, uint8_t* mask) {
+namespace {
+
+GridSpec whole(const Dims& dims) {
+    GridSpec g;
+    g.dims = dims;
+    return g;
+}
+
+// One code a position, 0 to `most`.
+Status read_image(Cursor& in, const Dims& dims, int32_t most, MixingScratch& mixing, uint8_t* image) {
+    std::vector<int32_t> codes(dims.size());
+    if (Status s = unmix_grids<int32_t>(in, {whole(dims)}, codes.data(), mixing); s != Status::ok) return s;
+    for (size_t i = 0; i < codes.size(); ++i) {
+        if (codes[i] < 0 || codes[i] > most) return Status::corrupt;
+        image[i] = static_cast<uint8_t>(codes[i]);
+    }
+    return Status::ok;
+}
+
+Status read_runs(Cursor& in, const Dims& dims, int axis, EntropyScratch& scratch, uint8_t* mask) {
     const size_t n = dims.size();
-    uint8_t axis = 0;
-    if (!in.u8(axis)) return Status::truncated;
     if (axis == X || axis > AXES) return Status::corrupt;
     std::vector<uint32_t> runs;
     if (Status s = read_numbers(in, n, scratch, runs); s != Status::ok) return s;
@@ -121,16 +139,56 @@ Status read_mask(Cursor& in, const Dims& dims, EntropyScratch& scratch, uint8_t*
     return Status::ok;
 }
 
+}  // namespace
+
+Status read_mask(Cursor& in, const Dims& dims, EntropyScratch& scratch, MixingScratch* mixing, uint8_t* mask) {
+    uint8_t axis = 0;
+    if (!in.u8(axis)) return Status::truncated;
+    return axis == IMAGE && mixing ? read_image(in, dims, 1, *mixing, mask) : read_runs(in, dims, axis, scratch, mask);
+}
+
+namespace {
+
+template <class Bits>
+struct Palette {
+    std::vector<Bits> entries;
+    std::unordered_map<Bits, uint32_t> id;
+
+    explicit Palette(const std::vector<Bits>& values) : entries(frequent_patterns(values)) {
+        for (size_t i = 0; i < entries.size(); ++i) id[entries[i]] = static_cast<uint32_t>(i);
+    }
+
+    uint32_t literal() const { return static_cast<uint32_t>(entries.size()); }  // the last kind
+
+    uint32_t kind_of(Bits v) const {
+        const auto it = id.find(v);
+        return it == id.end() ? literal() : it->second;
+    }
+
+    void write(Writer& w) const {
+        w.u8(static_cast<uint8_t>(entries.size()));
+        for (Bits b : entries) w.raw(b);
+    }
+};
+
+template <class Bits>
+Status read_palette(Cursor& in, std::vector<Bits>& palette) {
+    uint8_t entries = 0;
+    if (!in.u8(entries)) return Status::truncated;
+    if (entries > MAX_PALETTE) return Status::corrupt;
+    palette.resize(entries);
+    for (Bits& b : palette)
+        if (!in.raw(b)) return Status::truncated;
+    return Status::ok;
+}
+
+}  // namespace
+
 template <class Bits>
 void write_exact(const std::vector<Bits>& values, EntropyScratch& scratch, Bytes& out) {
-    const std::vector<Bits> palette = frequent_patterns(values);
-    std::unordered_map<Bits, uint32_t> id;
-    for (size_t i = 0; i < palette.size(); ++i) id[palette[i]] = static_cast<uint32_t>(i);
-    const uint32_t kinds = static_cast<uint32_t>(palette.size()) + 1;  // the last kind: literally
-    const auto kind_of = [&](Bits v) {
-        const auto it = id.find(v);
-        return it == id.end() ? kinds - 1 : it->second;
-    };
+    const Palette<Bits> palette(values);
+    const uint32_t kinds = palette.literal() + 1;
+    const auto kind_of = [&](Bits v) { return palette.kind_of(v); };
     std::vector<uint32_t> runs;
     std::vector<Bits> literal;
     for (size_t i = 0; i < values.size();) {
@@ -143,24 +201,60 @@ void write_exact(const std::vector<Bits>& values, EntropyScratch& scratch, Bytes
         runs.push_back(static_cast<uint32_t>((i - first - 1) * kinds) + kind);
     }
     Writer w(out);
-    w.u8(static_cast<uint8_t>(palette.size()));
-    for (Bits b : palette) w.raw(b);
+    palette.write(w);
     write_numbers(runs, scratch, out);
     for (Bits b : literal) w.raw(b);
 }
 
 template <class Bits>
+void write_exact_image(const uint8_t* mask, const std::vector<Bits>& values, const Dims& dims, MixingScratch& mixing,
+                       Bytes& out) {
+    const Palette<Bits> palette(values);
+    std::vector<int32_t> codes(dims.size());
+    std::vector<Bits> literal;
+    size_t k = 0;
+    each_marked(mask, codes.size(), [&](size_t i) {
+        const Bits v = values[k++];
+        const uint32_t kind = palette.kind_of(v);
+        codes[i] = static_cast<int32_t>(kind) + 1;
+        if (kind == palette.literal()) literal.push_back(v);
+    });
+    Writer w(out);
+    w.u8(IMAGE);
+    mix_grids<int32_t>({whole(dims)}, codes.data(), mixing, out);
+    palette.write(w);
+    for (Bits b : literal) w.raw(b);
+}
+
+namespace {
+
+template <class Bits>
+Status read_exact_image(Cursor& in, const Dims& dims, MixingScratch& mixing, uint8_t* mask, std::vector<Bits>& values) {
+    if (Status s = read_image(in, dims, MAX_PALETTE + 1, mixing, mask); s != Status::ok) return s;
+    std::vector<Bits> palette;
+    if (Status s = read_palette(in, palette); s != Status::ok) return s;
+    Status s = Status::ok;
+    each_marked(mask, dims.size(), [&](size_t i) {
+        const size_t kind = mask[i] - size_t{1};
+        Bits v = 0;
+        if (kind > palette.size() && s == Status::ok) s = Status::corrupt;
+        if (kind < palette.size()) v = palette[kind];
+        else if (s == Status::ok && !in.raw(v)) s = Status::truncated;
+        values.push_back(v);
+    });
+    return s;
+}
+
+}  // namespace
+
+template <class Bits>
 Status read_exact(Cursor& in, size_t count, EntropyScratch& scratch, std::vector<Bits>& values) {
-    uint8_t entries = 0;
-    if (!in.u8(entries)) return Status::truncated;
-    if (entries > MAX_PALETTE) return Status::corrupt;
-    std::vector<Bits> palette(entries);
-    for (Bits& b : palette)
-        if (!in.raw(b)) return Status::truncated;
+    std::vector<Bits> palette;
+    if (Status s = read_palette(in, palette); s != Status::ok) return s;
+    const uint32_t entries = static_cast<uint32_t>(palette.size());
     std::vector<uint32_t> runs;
     if (Status s = read_numbers(in, count, scratch, runs); s != Status::ok) return s;
     const uint32_t kinds = entries + 1u;
-    values.clear();
     values.reserve(count);
     for (uint32_t run : runs) {
         const uint32_t kind = run % kinds;
@@ -179,9 +273,30 @@ Status read_exact(Cursor& in, size_t count, EntropyScratch& scratch, std::vector
     return values.size() == count ? Status::ok : Status::corrupt;
 }
 
+template <class Bits>
+Status read_exact_set(Cursor& in, const Dims& dims, EntropyScratch& scratch, MixingScratch& mixing, uint8_t* mask,
+                      std::vector<Bits>& values) {
+    values.clear();
+    uint8_t axis = 0;
+    if (!in.u8(axis)) return Status::truncated;
+    if (axis == IMAGE) return read_exact_image(in, dims, mixing, mask, values);
+    if (Status s = read_runs(in, dims, axis, scratch, mask); s != Status::ok) return s;
+    size_t count = 0;
+    each_marked(mask, dims.size(), [&](size_t) { ++count; });
+    return read_exact(in, count, scratch, values);
+}
+
 template void write_exact<uint32_t>(const std::vector<uint32_t>&, EntropyScratch&, Bytes&);
 template void write_exact<uint64_t>(const std::vector<uint64_t>&, EntropyScratch&, Bytes&);
 template Status read_exact<uint32_t>(Cursor&, size_t, EntropyScratch&, std::vector<uint32_t>&);
 template Status read_exact<uint64_t>(Cursor&, size_t, EntropyScratch&, std::vector<uint64_t>&);
+template void write_exact_image<uint32_t>(const uint8_t*, const std::vector<uint32_t>&, const Dims&, MixingScratch&,
+                                          Bytes&);
+template void write_exact_image<uint64_t>(const uint8_t*, const std::vector<uint64_t>&, const Dims&, MixingScratch&,
+                                          Bytes&);
+template Status read_exact_set<uint32_t>(Cursor&, const Dims&, EntropyScratch&, MixingScratch&, uint8_t*,
+                                         std::vector<uint32_t>&);
+template Status read_exact_set<uint64_t>(Cursor&, const Dims&, EntropyScratch&, MixingScratch&, uint8_t*,
+                                         std::vector<uint64_t>&);
 
 }  // namespace sciflow

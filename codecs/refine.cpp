@@ -233,7 +233,7 @@ Status read_region(Cursor& in, const Dims& dims, const uint8_t* exact, Allowance
     uint8_t layout = 0;
     double step = 0;
     s.region.resize(dims.size());
-    if (Status st = read_mask(in, dims, s.entropy, s.region.data()); st != Status::ok) return st;
+    if (Status st = read_mask(in, dims, s.entropy, nullptr, s.region.data()); st != Status::ok) return st;
     if (!in.u8(layout) || !in.raw(step)) return Status::truncated;
     if (layout > PREDICTED || !(step >= 0) || !std::isfinite(step)) return Status::corrupt;
     std::vector<uint32_t> at;
@@ -250,9 +250,7 @@ Status read_region(Cursor& in, const Dims& dims, const uint8_t* exact, Allowance
 template <class T>
 Status read_patch(Cursor& in, const Dims& dims, BlockScratch<T>& s, T* values) {
     std::vector<BitsOf<T>> bits;
-    if (Status st = read_mask(in, dims, s.entropy, s.region.data()); st != Status::ok) return st;
-    const size_t count = static_cast<size_t>(std::count(s.region.begin(), s.region.end(), uint8_t{1}));
-    if (Status st = read_exact(in, count, s.entropy, bits); st != Status::ok) return st;
+    if (Status st = read_exact_set(in, dims, s.entropy, s.mixing, s.region.data(), bits); st != Status::ok) return st;
     size_t j = 0;
     each_marked(s.region.data(), dims.size(), [&](size_t i) { values[i] = std::bit_cast<T>(bits[j++]); });
     return Status::ok;

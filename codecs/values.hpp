@@ -16,6 +16,7 @@ enum Flag : uint8_t {
     WIDE = 4,             // 64-bit integers
     MAGNITUDES = 8,       // the integers are magnitudes, not multiples of a step
     PLAIN_STEP = 16,      // origin 0, step twice the bound
+    MIXED = 32,           // codes by context mixing, not by static tables
     REFINED = 64,         // regions of tighter bounds follow
     LOW_BITS = 128,       // the lowest bits of the codes lie apart
 };

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 import tests.reference_refine as refine
 from tests.reference_described import read_description
 from tests.reference_low_bits import read_low_bits
+from tests.reference_mixing import decode_mixed
 from tests.reference_packed import decode_packed
 from tests.reference_raster import Plan, reconstruct
 from tests.reference_reader import Axes, Corrupt, DType, Reader, Truncated, Unsupported, Values, require
@@ -77,7 +78,7 @@ def decode_block(reader: Reader, shape: Axes, dtype: DType, bound: float) -> Val
     else:
         flags = reader.u8()
         own = {4: 0b1110, 7: 2 if dtype.itemsize == 4 else 0}.get(mode, 0)
-        require(flags & ~{6: 0b01010001, 7: 1}.get(mode, 0b11010001) & ~own == 0, "flags belong to their mode")
+        require(flags & ~{6: 0b01010001, 7: 1}.get(mode, 0b11110001) & ~own == 0, "flags belong to their mode")
         exact = read_exact_set(reader, axes, pattern) if flags & 1 else None
         if mode == 7:
             values = decode_described(reader, np.dtype("<f8") if flags & 2 else dtype, axes, dtype)
@@ -150,8 +151,19 @@ def read_numbers(reader: Reader, *, most: int) -> NDArray[np.int64]:
 
 def read_mask(reader: Reader, axes: Axes) -> NDArray[np.bool_]:
     """One flag a position, shape (N,)."""
-    axis, N = reader.u8(), math.prod(axes)
-    require(axis in (0, 1, 2, 4), "a mask's axis is 0, 1, 2 or 4")
+    axis = reader.u8()
+    return read_image(reader, axes, 1) > 0 if axis == 5 else read_runs(reader, axes, axis)
+
+
+def read_image(reader: Reader, axes: Axes, most: int) -> NDArray[np.int32]:
+    (codes,) = decode_mixed(reader, [(axes, False)])
+    require(bool(np.all((codes >= 0) & (codes <= most))), "an image's codes are in their range")
+    return codes.ravel()
+
+
+def read_runs(reader: Reader, axes: Axes, axis: int) -> NDArray[np.bool_]:
+    N = math.prod(axes)
+    require(axis in (0, 1, 2, 4), "a mask's axis is 0, 1, 2, 4 or 5")
     runs = read_numbers(reader, most=N)
     require(runs.sum() <= N, "a mask's runs end within the block")
     runs = np.append(runs, N - runs.sum())
@@ -162,8 +174,23 @@ def read_mask(reader: Reader, axes: Axes) -> NDArray[np.bool_]:
 
 def read_exact_set(reader: Reader, axes: Axes, pattern: str) -> tuple[NDArray[np.bool_], Values]:
     """The marked positions, shape (N,), and their bit patterns."""
-    marked = read_mask(reader, axes)
-    return marked, read_patterns(reader, int(marked.sum()), pattern)
+    axis = reader.u8()
+    if axis != 5:
+        marked = read_runs(reader, axes, axis)
+        return marked, read_patterns(reader, int(marked.sum()), pattern)
+    image = read_image(reader, axes, 63)
+    marked, P = image > 0, reader.u8()
+    require(P <= 62, "a palette has at most 62 entries")
+    palette, kinds = reader.array(pattern, P), image[marked].astype(np.int64) - 1
+    require(bool(np.all(kinds <= P)), "an image has no kinds beyond the palette's")
+    return marked, patterns_of(reader, palette, kinds)
+
+
+def patterns_of(reader: Reader, palette: Values, kinds: Values) -> Values:
+    """Patterns of the palette; those of the kind behind its last follow literally."""
+    patterns = np.append(palette, np.zeros(1, palette.dtype))[kinds]
+    patterns[kinds == palette.size] = reader.array(palette.dtype.str, int((kinds == palette.size).sum()))
+    return np.asarray(patterns)
 
 
 def read_patterns(reader: Reader, count: int, pattern: str) -> Values:
@@ -173,10 +200,7 @@ def read_patterns(reader: Reader, count: int, pattern: str) -> Values:
     palette, numbers = reader.array(pattern, P), read_numbers(reader, most=count)
     lengths = numbers // (P + 1) + 1
     require(lengths.sum() == count, "runs of patterns cover the marked positions")
-    kinds = np.repeat(numbers % (P + 1), lengths)
-    patterns = np.append(palette, np.zeros(1, pattern))[kinds]
-    patterns[kinds == P] = reader.array(pattern, int((kinds == P).sum()))
-    return np.asarray(patterns)
+    return patterns_of(reader, palette, np.repeat(numbers % (P + 1), lengths))
 
 
 # 6. Codes
@@ -237,12 +261,13 @@ def decode_codes(
     reader: Reader, grids: Sequence[tuple[Axes, bool]], flags: int, word: str = "<i4"
 ) -> list[Values]:
     """The codes of a block's grids, with their lowest bits where these lie apart."""
+    decode_upper = decode_mixed if flags & 32 else decode_grids
     if not flags & 128:
-        return decode_grids(reader, grids, word)
+        return decode_upper(reader, grids, word)
     sizes = [math.prod(axes) for axes, _ in grids]
     low = read_low_bits(reader, sum(sizes), word)
     require(low is not None, "low bits are fewer than a word's by 8 at least")
-    coded = decode_grids(reader, grids, word)
+    coded = decode_upper(reader, grids, word)
     return [low.join(grid, sum(sizes[:k])).astype(word) for k, grid in enumerate(coded)] if low else []
 
 

@@ -37,7 +37,7 @@ def apply(
     count, left, predicted = reader.u8(), values.size, 0
     base.require(count > 0, "a refinement has a region")
     for _ in range(count):
-        marked = base.read_mask(reader, axes) & free
+        marked = base.read_runs(reader, axes, reader.u8()) & free
         layout, step, size = reader.u8(), reader.f64(), int(marked.sum())
         left, predicted = left - size, predicted + (layout == 1)
         base.require(layout <= 1 and step >= 0, "layout and step are in their ranges")

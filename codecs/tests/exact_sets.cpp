@@ -22,10 +22,11 @@ void mask_round_trip(const Mask& mask, const Dims& dims) {
     write_mask(mask.data(), count, dims, scratch, bytes);
     Mask found(mask.size(), 9);
     Cursor c(bytes);
-    CHECK(read_mask(c, dims, scratch, found.data()) == Status::ok && c.left() == 0 && found == mask);
+    MixingScratch mixing;
+    CHECK(read_mask(c, dims, scratch, &mixing, found.data()) == Status::ok && c.left() == 0 && found == mask);
     for (size_t n = 0; n < bytes.size(); n += 1 + bytes.size() / 50) {
         Cursor prefix(View(bytes).first(n));
-        CHECK(read_mask(prefix, dims, scratch, found.data()) != Status::ok);
+        CHECK(read_mask(prefix, dims, scratch, &mixing, found.data()) != Status::ok);
     }
 }
 
@@ -56,23 +57,71 @@ void masks_round_trip(const Dims& dims, Random& random) {
     mask_round_trip(mask, dims);
 }
 
+Bytes mask_of(uint8_t axis, std::initializer_list<uint64_t> runs) {
+    Bytes b = {axis};
+    Writer w(b);
+    w.varint(runs.size());
+    for (uint64_t r : runs) w.varint(r);
+    return b;
+}
+
+struct Scratch {
+    EntropyScratch entropy;
+    MixingScratch mixing;
+};
+
+// Exact values behind a mask whose first `count` positions are marked.
+Bytes behind_a_mask(size_t count, const Bytes& values) {
+    Bytes bytes = mask_of(4, {0, count});
+    bytes.insert(bytes.end(), values.begin(), values.end());
+    return bytes;
+}
+
+template <class Bits>
+Status read_set(View bytes, const Dims& dims, Scratch& scratch, std::vector<Bits>& found) {
+    Mask mask(dims.size());
+    Cursor c(bytes);
+    const Status s = read_exact_set(c, dims, scratch.entropy, scratch.mixing, mask.data(), found);
+    return s == Status::ok && c.left() > 0 ? Status::corrupt : s;
+}
+
 template <class Bits>
 void values_round_trip(const std::vector<Bits>& values) {
-    EntropyScratch scratch;
+    Scratch scratch;
+    const size_t count = values.size();
+    const Dims dims = dims_of(1, 1, 1, count + 9);
     Bytes bytes;
-    write_exact(values, scratch, bytes);
+    write_exact(values, scratch.entropy, bytes);
     std::vector<Bits> found;
-    Cursor c(bytes);
-    CHECK(read_exact(c, values.size(), scratch, found) == Status::ok && c.left() == 0 && found == values);
-    Cursor more(bytes);
-    CHECK(read_exact(more, values.size() + 1, scratch, found) == Status::corrupt);
-    if (!values.empty()) {
-        Cursor fewer(bytes);
-        CHECK(read_exact(fewer, values.size() - 1, scratch, found) == Status::corrupt);
-    }
-    for (size_t n = 0; n < bytes.size(); n += 1 + bytes.size() / 50) {
-        Cursor prefix(View(bytes).first(n));
-        CHECK(read_exact(prefix, values.size(), scratch, found) != Status::ok);
+    CHECK(read_set(behind_a_mask(count, bytes), dims, scratch, found) == Status::ok && found == values);
+    CHECK(read_set(behind_a_mask(count + 1, bytes), dims, scratch, found) == Status::corrupt);
+    if (count > 0) CHECK(read_set(behind_a_mask(count - 1, bytes), dims, scratch, found) == Status::corrupt);
+    bytes = behind_a_mask(count, bytes);
+    for (size_t n = 0; n < bytes.size(); n += 1 + bytes.size() / 50)
+        CHECK(read_set(View(bytes).first(n), dims, scratch, found) != Status::ok);
+}
+
+// Marks and kinds as one image, with what lies in the scratch from the one before.
+template <class Bits>
+void images_round_trip(Random& random) {
+    Scratch scratch;
+    for (size_t kinds : {1, 2, 62, 300}) {
+        const Dims dims = dims_of(1, 3, 40, 50);
+        std::vector<Bits> palette(kinds), values, found;
+        for (Bits& b : palette) b = static_cast<Bits>(random.bits());
+        Mask mask(dims.size()), marks(dims.size());
+        for (size_t i = 0; i < mask.size(); ++i) {
+            mask[i] = i % 50 > 30 || random.once_in(20);
+            if (mask[i]) values.push_back(palette[random.once_in(4) ? random.below(kinds) : i / 2000 % kinds]);
+        }
+        Bytes bytes;
+        write_exact_image(mask.data(), values, dims, scratch.mixing, bytes);
+        Cursor c(bytes);
+        CHECK(read_exact_set(c, dims, scratch.entropy, scratch.mixing, marks.data(), found) == Status::ok);
+        CHECK(c.left() == 0 && found == values);
+        for (size_t i = 0; i < mask.size(); ++i) CHECK((marks[i] != 0) == (mask[i] != 0));
+        for (size_t n = 0; n < bytes.size(); n += 1 + bytes.size() / 50)
+            CHECK(read_set(View(bytes).first(n), dims, scratch, found) != Status::ok);
     }
 }
 
@@ -94,19 +143,12 @@ void exact_values_round_trip(Random& random) {
     }
 }
 
-Bytes mask_of(uint8_t axis, std::initializer_list<uint64_t> runs) {
-    Bytes b = {axis};
-    Writer w(b);
-    w.varint(runs.size());
-    for (uint64_t r : runs) w.varint(r);
-    return b;
-}
-
 Status read(const Bytes& bytes, const Dims& dims) {
     EntropyScratch scratch;
+    MixingScratch mixing;
     Mask mask(dims.size());  // exactly: AddressSanitizer sees a run that leaves it
     Cursor c(bytes);
-    return read_mask(c, dims, scratch, mask.data());
+    return read_mask(c, dims, scratch, &mixing, mask.data());
 }
 
 void each_hostile_mask_is_refused() {
@@ -119,17 +161,49 @@ void each_hostile_mask_is_refused() {
     CHECK(read(mask_of(4, {100, INT32_MAX}), d) == Status::corrupt);
     CHECK(read(mask_of(4, {100, uint64_t{1} << 63}), d) == Status::corrupt);
     CHECK(read(mask_of(3, {3}), d) == Status::corrupt);  // along x: that is what runs are for
-    CHECK(read(mask_of(5, {3}), d) == Status::corrupt);
+    CHECK(read(mask_of(5, {3}), d) != Status::ok);       // an image of fewer positions than any
+    CHECK(read(mask_of(6, {3}), d) == Status::corrupt);
     CHECK(read(mask_of(255, {3}), d) == Status::corrupt);
     for (uint8_t axis = 0; axis < 3; ++axis) CHECK(read(mask_of(axis, {1, 2, 3}), dims_of(1, 1, 1, 120)) == Status::ok);
 }
 
+Bytes image_of(const std::vector<int32_t>& codes) {
+    MixingScratch mixing;
+    GridSpec grid;
+    grid.dims.n[X] = codes.size();
+    Bytes b = {5};
+    mix_grids<int32_t>({grid}, codes.data(), mixing, b);
+    return b;
+}
+
+void each_hostile_image_is_refused() {
+    Scratch scratch;
+    std::vector<uint32_t> found;
+    const Dims d = dims_of(1, 1, 1, 300);
+    std::vector<int32_t> codes(300, 0);
+    codes[7] = 2;
+    Bytes two = image_of(codes);
+    CHECK(read(two, d) == Status::corrupt);  // a mask's flags are 0 and 1
+    const size_t length = two.size();
+    two.insert(two.end(), {1, 1, 2, 3, 4, 9, 9, 9, 9});
+    CHECK(read_set(two, d, scratch, found) == Status::ok && found == std::vector<uint32_t>{0x09090909});
+    CHECK(read_set(View(two).first(length + 8), d, scratch, found) == Status::truncated);
+    two.resize(length);
+    two.push_back(0);  // no palette: kinds end at 1
+    CHECK(read_set(two, d, scratch, found) == Status::corrupt);
+    for (int32_t code : {-1, 64}) {
+        codes[7] = code;
+        CHECK(read_set(image_of(codes), d, scratch, found) == Status::corrupt);
+    }
+    codes.resize(MIXING_FROM - 1);
+    CHECK(read(image_of(codes), dims_of(1, 1, 1, codes.size())) == Status::corrupt);  // too few
+}
+
 void each_hostile_exact_set_is_refused() {
-    EntropyScratch scratch;
+    Scratch scratch;
     std::vector<uint32_t> found;
     const auto read_of = [&](const Bytes& b, size_t count) {
-        Cursor c(b);
-        return read_exact(c, count, scratch, found);
+        return read_set(behind_a_mask(count, b), dims_of(1, 1, 1, count), scratch, found);
     };
     CHECK(read_of({63, 0, 0, 0}, 1) == Status::corrupt);                      // a palette too large
     CHECK(read_of({1, 1, 2, 3, 4, 1, 2}, 2) == Status::ok);                   // one run of two of kind 0
@@ -149,6 +223,9 @@ int main() {
         masks_round_trip(d, random);
     exact_values_round_trip<uint32_t>(random);
     exact_values_round_trip<uint64_t>(random);
+    images_round_trip<uint32_t>(random);
+    images_round_trip<uint64_t>(random);
     each_hostile_mask_is_refused();
+    each_hostile_image_is_refused();
     each_hostile_exact_set_is_refused();
 }

@@ -130,6 +130,13 @@ def ripples(shape: tuple[int, ...], dtype: str = "<f4", *, hole: bool = False) -
     return field
 
 
+def cliffs() -> Field:
+    """A calm series on plateaus far apart."""
+    steps = noise((900,), bits=2, seed=8)
+    steps[::60] += np.int64(1) << np.int64(40)
+    return np.asarray(steps.cumsum()).astype("<f8")
+
+
 def hundredths() -> Field:
     """What an instrument with two decimals wrote."""
     return np.asarray(noise((600,), bits=7, seed=5).cumsum() / 100).astype("<f8")
@@ -201,6 +208,11 @@ EXAMPLES: dict[str, Example] = {
     "weights_lossless_float64": Example(lambda: 2.0**20 + swinging((900,)), SZConfig(Bound.abs(1e-19))),
     "fast": Example(lambda: hills((30, 40)), SZConfig(Bound.abs(0.01), level="fast")),
     "max": Example(lambda: hills((30, 40)), SZConfig(Bound.abs(0.01), level="max")),
+    "mixed_plane": Example(lambda: hills((30, 40)), SZConfig(Bound.abs(0.002), level="max")),
+    "mixed_volume": Example(lambda: hills((9, 14, 17)), SZConfig(Bound.abs(0.01), level="max")),
+    "mixed_series": Example(lambda: hills((700,)), SZConfig(Bound.abs(0.0005), level="max")),
+    "mixed_wide": Example(cliffs, SZConfig(Bound.abs(0.5), level="max")),
+    "mixed_image": Example(scattered, SZConfig(Bound.abs(0.01), level="max")),
     "specials": Example(spotted, SZConfig(Bound.abs(0.01))),
     "specials_float64": Example(lambda: spotted("<f8"), SZConfig(Bound.abs(0.01))),
     "sentinel": Example(lambda: masked(-9999.0), SZConfig(Bound.rel(1e-3), preserve=[-9999.0])),

@@ -1,0 +1,101 @@
+// Binary arithmetic coding with 16-bit probabilities. docs/format.md, "Binary decisions".
+#pragma once
+
+#include "bytes.hpp"
+
+namespace sciflow {
+
+class BinaryEncoder {
+  public:
+    static constexpr bool DECODES = false;
+
+    // `one`: the probability of a 1, in 65536ths, 1 to 65535.
+    int code(int bit, uint32_t one) {
+        const uint64_t bound = (range_ >> 16) * one;
+        if (bit) {
+            range_ = bound;
+        } else {
+            low_ += bound;
+            if (low_ < bound) carry();
+            range_ -= bound;
+        }
+        if (range_ >> 32 == 0) shift();
+        return bit;
+    }
+
+    bool over() const { return false; }
+
+    // The shortest number inside the last interval; its zeros at the end are not written.
+    void finish(Bytes& out) {
+        for (int s = 63; s >= 32; --s) {
+            const uint64_t below = (uint64_t{1} << s) - 1, v = (low_ + below) & ~below;
+            if (v - low_ >= range_) continue;
+            if (v < low_) carry();
+            low_ = v;
+            break;
+        }
+        for (; low_ != 0; low_ <<= 8) bytes_.push_back(static_cast<uint8_t>(low_ >> 56));
+        Writer w(out);
+        w.varint(bytes_.size());
+        w.bytes(bytes_);
+    }
+
+  private:
+    void shift() {
+        for (int s = 56; s >= 32; s -= 8) bytes_.push_back(static_cast<uint8_t>(low_ >> s));
+        low_ <<= 32;
+        range_ <<= 32;
+    }
+
+    void carry() {
+        for (size_t i = bytes_.size(); i > 0 && ++bytes_[i - 1] == 0; --i) {}
+    }
+
+    Bytes bytes_;
+    uint64_t low_ = 0, range_ = ~uint64_t{0};
+};
+
+class BinaryDecoder {
+  public:
+    static constexpr bool DECODES = true;
+
+    Status open(Cursor& in) {
+        uint64_t length = 0;
+        if (!in.varint(length) || !in.bytes(length, in_)) return Status::truncated;
+        fetch();
+        fetch();
+        return Status::ok;
+    }
+
+    int code(int, uint32_t one) {
+        const uint64_t bound = (range_ >> 16) * one;
+        const int bit = value_ < bound;
+        if (bit) {
+            range_ = bound;
+        } else {
+            value_ -= bound;
+            range_ -= bound;
+        }
+        if (range_ >> 32 == 0) {
+            range_ <<= 32;
+            fetch();
+        }
+        return bit;
+    }
+
+    // More bytes were asked for than any encoder leaves out.
+    bool over() const { return at_ > in_.size() + 8; }
+
+    bool closed() const { return !over() && at_ >= in_.size(); }
+
+  private:
+    void fetch() {
+        for (int k = 0; k < 4; ++k, ++at_) value_ = (value_ << 8) | (at_ < in_.size() ? in_[at_] : 0);
+    }
+
+    View in_;
+    size_t at_ = 0;
+    uint64_t value_ = 0, range_ = ~uint64_t{0};
+};
+
+}  // namespace sciflow

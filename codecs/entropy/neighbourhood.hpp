@@ -1,0 +1,51 @@
+// What is known of a code before it is coded: its neighbours, and a guess at it that learns. docs/format.md section 8.
+#pragma once
+
+#include "entropy/mixing.hpp"
+
+namespace sciflow {
+
+class Neighbourhood {
+  public:
+    Neighbourhood(const std::vector<GridSpec>& grids, MixingScratch& scratch);
+
+    void enter(size_t grid);
+    void enter_row(size_t i0, size_t i1, size_t i2);
+
+    // The mixer's contexts for column x; returns the class of magnitudes to begin with.
+    int contexts(size_t x, Mixer& mixer);
+
+    // Column x holds `v`.
+    void learn(size_t x, int64_t v);
+
+  private:
+    static constexpr size_t MARGIN = 8;
+    static constexpr int TAPS = 16;
+
+    struct Plane {
+        Dims dims;
+        int16_t* values = nullptr;
+        int16_t* row(size_t i0, size_t i1, size_t i2) const;
+    };
+
+    const int16_t* row_of(const Plane* plane, size_t i0, size_t i1, size_t i2) const;
+    int guess(size_t x);
+
+    const std::vector<GridSpec>& grids_;
+    std::vector<Plane> planes_;
+    const int16_t* zeros_;
+    const Plane *here_ = nullptr, *reference_ = nullptr, *second_ = nullptr, *parent_ = nullptr;
+    int level_class_ = 0;
+    bool series_ = false, alone_ = false;
+    int16_t* row_ = nullptr;
+    const int16_t *north_, *north2_, *plane_, *plane_north_, *plane_south_, *ref_, *ref_south_, *ref2_, *coarse_;
+    size_t coarse_last_ = 0;
+    int coarse_shift_ = 0;
+    int average_ = 0;
+    int32_t* weights_ = nullptr;
+    int32_t all_weights_[9][TAPS] = {};
+    int32_t taps_[TAPS];
+    int guess_ = 0, power_ = 0;
+};
+
+}  // namespace sciflow
