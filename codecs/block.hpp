@@ -53,6 +53,7 @@ struct BlockScratch {
     std::vector<int32_t> codes;
     std::vector<int64_t> wide;
     std::vector<uint32_t> failed;
+    std::unique_ptr<BlockScratch<T>> part;        // for trials while the rest is in use
     std::unique_ptr<BlockScratch<double>> wider;  // for integers that float does not hold
 };
 

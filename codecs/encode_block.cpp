@@ -18,6 +18,8 @@ namespace {
 
 constexpr int64_t NARROW = int64_t{1} << 30;
 constexpr size_t FEW_VALUES = 16;
+constexpr size_t PART_VALUES = 16384, PART_SHARE = 16;
+constexpr double RASTER_PAYS = 1.03;  // of bytes of a part: it has more to learn from in all of the block
 constexpr double NOTABLE_RUNS = 0.1;  // of a block's bits: then they are looked at twice
 
 template <class T>
@@ -56,8 +58,9 @@ class Encoder {
         const Interval r = relative                        ? Interval{-INFINITY, INFINITY}
                            : options_.lattice_only || wide ? everywhere()
                                                            : reach(sample, 2 * options_.bound);
-        mark(relative ? std::numeric_limits<T>::lowest() : static_cast<T>(r.low),
-             relative ? std::numeric_limits<T>::max() : static_cast<T>(r.high));
+        low_ = relative ? std::numeric_limits<T>::lowest() : static_cast<T>(r.low);
+        high_ = relative ? std::numeric_limits<T>::max() : static_cast<T>(r.high);
+        mark(low_, high_);
         if (exact_count_ == n_) lorenzo_of(LinearMap{0, 1}, 0);
         else if (relative) magnitudes();
         else if (wide) wider_than_codes({0, 2 * options_.bound});
@@ -156,9 +159,9 @@ class Encoder {
     void bounded(const std::vector<T>& sample) {
         const T* values = with_holes();
         std::vector<Choice> choices = choose(values, dims_, sample, options_, s_);
-        if (options_.level >= 3) reconsider(choices, sample);
-        const size_t start = out_.size(), marked = keep_marks();
         rate_ = choices[0].rate;
+        if (options_.level >= 3) return contest(values, std::move(choices), sample);
+        const size_t start = out_.size(), marked = keep_marks();
         code(values, choices[0]);
         for (size_t k = 1; k < choices.size(); ++k) rival(start, marked, [&] { code(values, choices[k]); });
         try_weights(values, choices[0].map, start, marked);
@@ -171,10 +174,10 @@ class Encoder {
         try_weights(values, map, start, marked);
     }
 
-    void try_weights(const T* values, const LinearMap& map, size_t start, size_t marked) {
-        if (options_.level < 2) return;
-        const Autoregression a = likely_autoregression(values, dims_, map, rate_since(start));
-        if (!a.weight.empty()) rival(start, marked, [&] { autoregressive(map, a); });
+    bool try_weights(const T* values, const LinearMap& map, size_t start, size_t marked) {
+        if (options_.level < 2) return false;
+        weights_ = likely_autoregression(values, dims_, map, rate_since(start));
+        return !weights_.weight.empty() && rival(start, marked, [&] { autoregressive(map, weights_); });
     }
 
     size_t keep_marks() {
@@ -182,27 +185,92 @@ class Encoder {
         return exact_count_;
     }
 
-    // Codes in another way, from the same marks, and keeps what is smaller.
-    template <class Encode>
-    void rival(size_t start, size_t marked, Encode&& encode) {
-        const Bytes best(out_.begin() + static_cast<ptrdiff_t>(start), out_.end());
-        out_.resize(start);
+    void take_marks(size_t marked) {
         exact_count_ = marked;
         if (marked > 0) std::copy(s_.marked.begin(), s_.marked.end(), s_.exact.begin());
         else std::fill_n(s_.exact.data(), n_, uint8_t{0});
-        encode();
-        if (out_.size() - start <= best.size()) return;
-        out_.resize(start);
-        writer_.bytes(best);
     }
 
-    // What pays to mix as well: the more bits there are, the nearer a rival's price must be; and few values as they are.
-    void reconsider(std::vector<Choice>& choices, const std::vector<T>& sample) const {
-        const double rate = choices[0].rate;
-        const double most = (rate < 3 ? 1.3 : rate < 6 ? 1.1 : 1.05) * choices[0].price;
-        std::erase_if(choices, [&](const Choice& c) { return c.price > most; });
-        const LinearMap map = map_of_few(sample);
-        if (map.step > 0 && !options_.lattice_only) choices.push_back({Mode::lorenzo, 0, map, 0, 0, rate, 0});
+    // Codes in another way, from the same marks, and keeps what is smaller. True where that is the other way.
+    template <class Encode>
+    bool rival(size_t start, size_t marked, Encode&& encode) {
+        const Bytes best(out_.begin() + static_cast<ptrdiff_t>(start), out_.end());
+        out_.resize(start);
+        take_marks(marked);
+        encode();
+        if (out_.size() - start <= best.size()) return true;
+        out_.resize(start);
+        writer_.bytes(best);
+        return false;
+    }
+
+    // Mixing takes as long as everything else together: all choices are coded by static tables, and the best by mixing.
+    // Few distinct values, which static tables do not show the worth of, are mixed as well.
+    void contest(const T* values, std::vector<Choice> choices, const std::vector<T>& sample) {
+        const size_t start = out_.size(), marked = keep_marks();
+        const auto raster = std::find_if(choices.begin(), choices.end(), is_raster);
+        if (raster != choices.end()) {
+            std::vector<T> part;
+            const Dims dims = cut_part(part);
+            if (bytes_of(*raster, part, dims) < RASTER_PAYS * bytes_of(choices[0], part, dims)) choices = {*raster};
+            else choices.erase(raster);
+        }
+        Choice best = choices[0];
+        Autoregression weights;
+        if (!is_raster(best)) {
+            mixing_ = false;
+            code(values, best);
+            for (size_t k = 1; k < choices.size(); ++k)
+                if (rival(start, marked, [&] { code(values, choices[k]); })) best = choices[k];
+            if (try_weights(values, choices[0].map, start, marked)) weights = weights_;
+            mixing_ = true;
+            out_.resize(start);
+            take_marks(marked);
+        }
+        if (weights.weight.empty()) code(values, best);
+        else autoregressive(choices[0].map, weights);
+        const LinearMap few = map_of_few(sample);
+        if (few.step > 0 && !options_.lattice_only)
+            rival(start, marked, [&] { code(values, {Mode::lorenzo, 0, few, 0, 0, rate_, 0}); });
+    }
+
+    static bool is_raster(const Choice& c) { return c.mode == Mode::raster; }
+
+    // The middle of the block, some thousand values, cut from its longest axes first.
+    Dims cut_part(std::vector<T>& part) const {
+        const size_t wanted = std::max(n_ / PART_SHARE, PART_VALUES);
+        Dims d = dims_;
+        while (d.size() > wanted) {
+            size_t* longest = std::max_element(d.n, d.n + AXES);
+            *longest = (*longest + 1) / 2;
+        }
+        const Layout from = Layout::dense(dims_);
+        size_t first[AXES];
+        for (int a = 0; a < AXES; ++a) first[a] = (dims_.n[a] - d.n[a]) / 2;
+        part.clear();
+        for (size_t i0 = 0; i0 < d.n[0]; ++i0)
+            for (size_t i1 = 0; i1 < d.n[1]; ++i1)
+                for (size_t i2 = 0; i2 < d.n[2]; ++i2) {
+                    const T* row = in_ + from.row(first[0] + i0, first[1] + i1, first[2] + i2) + first[X];
+                    part.insert(part.end(), row, row + d.n[X]);
+                }
+        return d;
+    }
+
+    // What a choice makes of a part of the block.
+    size_t bytes_of(const Choice& c, const std::vector<T>& part, const Dims& dims) {
+        if (!s_.part) s_.part = std::make_unique<BlockScratch<T>>();
+        Bytes bytes;
+        Encoder<T>(part.data(), dims, header_, options_, *s_.part, bytes).only(c, low_, high_);
+        return bytes.size();
+    }
+
+    void only(const Choice& c, T low, T high) {
+        find_sentinels_to_avoid();
+        grow(s_.exact);
+        mark(low, high);
+        rate_ = c.rate;
+        code(with_holes(), c);
     }
 
     // A map onto whose integers a sample of few distinct values falls; its step is 0 where there is none.
@@ -542,14 +610,14 @@ class Encoder {
 
     // Whether to look for something smaller than runs: at level max always, below it where they are much of the block.
     bool worth_an_image(size_t runs) const {
-        if (options_.level != 2) return options_.level >= 3;
+        if (options_.level != 2) return options_.level >= 3 && mixing_;
         return 8 * static_cast<double>(runs) > NOTABLE_RUNS * rate_ * static_cast<double>(n_);
     }
 
     // Codes end a body: by static tables, or at level max by mixing where that is smaller.
     template <class Q>
     void write_codes(const std::vector<GridSpec>& grids, std::vector<Q>& codes) {
-        if (options_.level < 3 || n_ < MIXING_FROM) return write_symbols(grids, codes);
+        if (options_.level < 3 || !mixing_ || n_ < MIXING_FROM) return write_symbols(grids, codes);
         Bytes mixed;
         mix_grids<Q>(grids, codes.data(), s_.mixing, mixed);
         const size_t from = out_.size();
@@ -590,6 +658,9 @@ class Encoder {
     std::vector<T> avoid_;
     double relative_bound_ = 0;  // of magnitudes; 0: every bit
     std::vector<T> sample_;
+    T low_ = 0, high_ = 0;  // what lies beyond them is exact
+    bool mixing_ = true;    // at level max
+    Autoregression weights_;
     Check checked_;
     bool was_checked_ = false;
 };
