@@ -81,7 +81,9 @@ class Bound:
     def __post_init__(self) -> None:
         if self.kind not in _KINDS:
             raise InvalidArgument(f"bound kind {self.kind!r}: expected one of {', '.join(_KINDS)}")
-        object.__setattr__(self, "value", _positive(f"{self.kind} bound", self.value))
+        object.__setattr__(
+            self, "value", _positive(f"{self.kind} bound", self.value, or_zero=self.kind == "abs")
+        )
         if self.kind == "pointwise_rel" and self.value >= 1.0:
             raise InvalidArgument(
                 f"pointwise_rel bound {self.value!r}: expected a number below 1 (1 would allow every value "
@@ -96,7 +98,7 @@ class Bound:
 
     @classmethod
     def abs(cls, value: float, *, mse: float | None = None) -> Self:
-        """|x - x'| <= value, in the unit of the data; with `mse`, the mean square error is held too."""
+        """|x - x'| <= value, in the unit of the data; 0: every bit. With `mse`, the mean square error too."""
         return cls("abs", value, mse)
 
     @classmethod
@@ -342,10 +344,11 @@ def _is_kind(name: str) -> TypeGuard[BoundKind]:
     return name in _KINDS
 
 
-def _positive(what: str, value: object) -> float:
+def _positive(what: str, value: object, *, or_zero: bool = False) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise InvalidArgument(f"{what} {value!r}: expected a number, found {type(value).__name__}")
     number = float(value)
-    if not (math.isfinite(number) and number > 0.0):
-        raise InvalidArgument(f"{what} {number!r}: expected a finite number above 0")
-    return number
+    if not math.isfinite(number) or number < 0.0 or (number == 0.0 and not or_zero):
+        expected = "0 or a finite number above it" if or_zero else "a finite number above 0"
+        raise InvalidArgument(f"{what} {number!r}: expected {expected}")
+    return abs(number)

@@ -57,7 +57,9 @@ _Rel = Annotated[
 ]
 _Abs = Annotated[
     float | None,
-    typer.Option("--abs", help="|x - x'| <= ABS, in the unit of the data.", rich_help_panel=_BOUND),
+    typer.Option(
+        "--abs", help="|x - x'| <= ABS, in the unit of the data; 0: no loss.", rich_help_panel=_BOUND
+    ),
 ]
 _Pointwise = Annotated[
     float | None,

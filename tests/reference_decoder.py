@@ -78,7 +78,8 @@ def decode_block(reader: Reader, shape: Axes, dtype: DType, bound: float) -> Val
     else:
         flags = reader.u8()
         own = {4: 0b1110, 7: 2 if dtype.itemsize == 4 else 0}.get(mode, 0)
-        require(flags & ~{6: 0b01010001, 7: 1}.get(mode, 0b11110001) & ~own == 0, "flags belong to their mode")
+        allowed = {6: 0b01010001, 7: 1}.get(mode, 0b11110001) | own
+        require(flags & ~allowed == 0, "flags belong to their mode")
         exact = read_exact_set(reader, axes, pattern) if flags & 1 else None
         if mode == 7:
             values = decode_described(reader, np.dtype("<f8") if flags & 2 else dtype, axes, dtype)

@@ -153,7 +153,7 @@ BAD = {
     "no bound": (["compress", "in.nc", "new.zarr"], "no bound"),
     "two bounds": (["compress", "in.nc", "new.zarr", "--rel", "1", "--abs", "1"], "--abs and --rel"),
     "zero bound": (["compress", "in.nc", "new.zarr", "--rel", "0"], "above 0"),
-    "negative bound": (["compress", "in.nc", "new.zarr", "--abs", "-1"], "above 0"),
+    "negative bound": (["compress", "in.nc", "new.zarr", "--abs", "-1"], "expected 0 or"),
     "nan bound": (["compress", "in.nc", "new.zarr", "--rel", "nan"], "above 0"),
     "infinite bound": (["compress", "in.nc", "new.zarr", "--abs", "inf"], "finite"),
     "pointwise 1": (["compress", "in.nc", "new.zarr", "--pointwise-rel", "1"], "below 1"),

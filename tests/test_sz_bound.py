@@ -267,3 +267,11 @@ def test_nine_dimensions_are_refused() -> None:
 def test_a_mask_is_not_dropped_silently() -> None:
     with pytest.raises(InvalidArgument, match="filled"):
         encode(np.ma.masked_less(smooth((4, 4)), 0.5), SZConfig(0.1))
+
+
+@pytest.mark.parametrize("level", ["fast", "quick", "balanced", "max"])
+def test_bound_zero_keeps_every_bit(level: Level) -> None:
+    field = np.array([[0.1, -0.0, np.nan, 3.0], [np.inf, 1e-300, -1e300, 5e-324]])
+    config = SZConfig(Bound.abs(0), level=level)
+    assert decode(encode(field, config)).tobytes() == field.tobytes()
+    assert SZConfig.from_json(config.to_json()) == config

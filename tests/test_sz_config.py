@@ -106,7 +106,7 @@ def test_the_schema_allows_what_is_written(config: SZConfig) -> None:
     "data",
     [
         {},
-        {"bound": 0},
+        {"bound": -1},
         {"bound": True},
         {"bound": "abs"},
         {"bound": {"kind": "abs"}},
