@@ -1,7 +1,5 @@
 #include "enhance/apply.hpp"
 
-#include <cstring>
-
 namespace sciflow::enhance {
 
 namespace {
@@ -10,13 +8,14 @@ namespace {
 struct Tables {
     std::vector<int32_t> weights, bias;
     explicit Tables(const Model& m) : weights(static_cast<size_t>(MAX_PAIRS * MAX_CLASSES)), bias(MAX_CLASSES) {
-        const size_t pairs = static_cast<size_t>(m.pairs());
         for (size_t c = 0; c < m.classes(); ++c) {
-            const auto& f = m.filter[m.filter_of[c]];
-            for (size_t p = 0; p < pairs; ++p)
-                weights[p * MAX_CLASSES + c] =
-                    static_cast<int32_t>((static_cast<uint32_t>(f[pairs + p]) << 16) | static_cast<uint16_t>(f[p]));
-            bias[c] = f[2 * pairs] * BIAS + (m.shift > 0 ? 1 << (m.shift - 1) : 0);
+            const size_t k = m.filter_of[c];
+            for (int p = 0; p < m.pairs(); ++p) {
+                const uint32_t linear = static_cast<uint16_t>(m.weight(k, p));
+                const uint32_t clipped = static_cast<uint16_t>(m.weight(k, m.pairs() + p));
+                weights[static_cast<size_t>(p) * MAX_CLASSES + c] = static_cast<int32_t>(clipped << 16 | linear);
+            }
+            bias[c] = m.weight(k, 2 * m.pairs()) * BIAS + (m.shift > 0 ? 1 << (m.shift - 1) : 0);
         }
     }
 };

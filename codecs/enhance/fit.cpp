@@ -12,7 +12,7 @@ namespace {
 constexpr size_t FEWEST = 512;           // samples
 constexpr int BINS = 8;                  // along each axis of classes
 constexpr double BYTES_A_WEIGHT = 0.55;  // when filters are many: a guess that merging goes by; what is kept is measured
-constexpr int LEAST_SHIFT = 4;
+constexpr int LEAST_SHIFT = 4, USUAL_SHIFT = 8;
 
 struct Layout {
     int activity_bins = 1;
@@ -63,23 +63,39 @@ std::vector<uint8_t> classes_of(const Samples& s, const Model& m) {
     return c;
 }
 
-// Weights in integers of 2^-shift; what is cut off or rounded away is found again in the error.
-void quantise(const std::vector<Gram>& grams, int shift, Model& model, double& error) {
-    model.shift = shift;
-    model.filter.clear();
-    error = 0;
-    const double scale = std::ldexp(1.0, shift);
-    for (const Gram& g : grams) {
-        Weights w;
-        solve(g, model.features(), w);
-        auto& f = model.filter.emplace_back();
-        for (size_t i = 0; i < w.size(); ++i) {
-            const double v = std::clamp(std::rint(w[i] * scale), -double{MAX_COEFFICIENT}, double{MAX_COEFFICIENT});
-            f[i] = static_cast<int16_t>(v);
-            w[i] = v / scale;
+// Weights in integers; what is rounded away is found again in the error.
+double quantise(const std::vector<Gram>& grams, const std::vector<Weights>& weights, Model& model) {
+    double error = 0;
+    model.filter.assign(grams.size(), {});
+    for (size_t k = 0; k < grams.size(); ++k) {
+        Weights w = {};
+        for (int j = 0; j < model.features(); ++j) {
+            const size_t i = static_cast<size_t>(j);
+            const double step = std::ldexp(1.0, (j < model.pairs() ? 0 : model.coarse) - model.shift);
+            const double q = std::clamp(std::rint(weights[k][i] / step), -double{MAX_WEIGHT}, double{MAX_WEIGHT});
+            model.filter[k][i] = static_cast<int16_t>(q);
+            w[i] = q * step;
         }
-        error += error_with(g, model.features(), w);
+        error += error_with(grams[k], model.features(), w);
     }
+    return error;
+}
+
+// The cheapest precision of the linear weights and of the others.
+void choose_precision(const std::vector<Gram>& grams, double energy, double worth, Fit& out, double& cost) {
+    std::vector<Weights> weights(grams.size());
+    for (size_t k = 0; k < grams.size(); ++k) solve(grams[k], out.model.features(), weights[k]);
+    const auto attempt = [&](int shift, int coarse) {
+        Model tried = out.model;
+        tried.shift = shift, tried.coarse = coarse;
+        const double left = std::max(quantise(grams, weights, tried), 1.0) / std::max(energy, 1.0);
+        const double total = worth * steady_log(left) + static_cast<double>(write_model(tried).size());
+        if (total >= cost || !stays_in_range(tried)) return;
+        cost = total, out = {true, tried, left};
+    };
+    for (int shift = MAX_SHIFT; shift >= LEAST_SHIFT; --shift) attempt(shift, std::max(shift - USUAL_SHIFT, 0));
+    const int shift = out.model.shift;
+    for (int coarse = 0; coarse <= shift - LEAST_SHIFT; ++coarse) attempt(shift, coarse);
 }
 
 Fit fit_layout(const Samples& samples, const Scale& scale, const FitOptions& o, const Layout& layout, double& cost) {
@@ -99,14 +115,7 @@ Fit fit_layout(const Samples& samples, const Scale& scale, const FitOptions& o, 
     double energy = 0;
     for (const Gram& g : grams) energy += g.energy;
     cost = 0;
-    for (int shift = MAX_SHIFT; shift >= LEAST_SHIFT; --shift) {
-        Model tried = m;
-        double error = 0;
-        quantise(groups.grams, shift, tried, error);
-        const double left = std::max(error, 1.0) / std::max(energy, 1.0);
-        const double total = o.worth * steady_log(left) + static_cast<double>(write_model(tried).size());
-        if (total < cost) cost = total, out = {true, tried, left};
-    }
+    choose_precision(groups.grams, energy, o.worth, out, cost);
     return out;
 }
 

@@ -6,7 +6,7 @@ namespace sciflow::enhance {
 
 namespace {
 
-constexpr double SHRINK = 1e-3;  // of each feature's own moment: what is not in the data is not learned
+constexpr double SHRINK = 1e-6;  // of each feature's own moment: what is not in the data is not learned
 constexpr double NOISE = 8.0;    // cells' worth of it, in units squared: few cells teach little
 
 double& cell(std::array<double, MAX_FEATURES * MAX_FEATURES>& m, int i, int j) {

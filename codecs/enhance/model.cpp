@@ -90,7 +90,7 @@ bool get_filters(BitDecoder& in, Models& m, Model& model, uint32_t count) {
             const int64_t base = difference ? model.filter[k - 1][i] : 0;
             const int64_t v =
                 base + get_signed(in, m.weight[static_cast<size_t>(kind_of(j, model.pairs(), model.axes))]);
-            if (v > MAX_COEFFICIENT || v < -MAX_COEFFICIENT) return false;
+            if (v > MAX_WEIGHT || v < -MAX_WEIGHT) return false;
             model.filter[k][i] = static_cast<int16_t>(v);
         }
     }
@@ -113,6 +113,20 @@ bool get_classes(BitDecoder& in, Models& m, Model& model, uint32_t& count) {
 
 }  // namespace
 
+bool stays_in_range(const Model& model) {
+    const int64_t rounding = int64_t{1} << MAX_SHIFT;
+    for (size_t k = 0; k < model.filter.size(); ++k) {
+        int64_t sum = rounding;
+        for (int j = 0; j < model.features(); ++j) {
+            const int64_t w = std::abs(model.weight(k, j));
+            if (w > MAX_WEIGHT) return false;
+            sum += w * (j < model.pairs() ? 2 * LINEAR_CUT : j < 2 * model.pairs() ? 2 * CLIPPED_CUT : BIAS);
+        }
+        if (sum > INT32_MAX) return false;
+    }
+    return true;
+}
+
 Bytes write_model(const Model& model) {
     Bytes bytes;
     Writer out(bytes);
@@ -121,7 +135,8 @@ Bytes write_model(const Model& model) {
     out.raw(model.origin);
     Models m;
     BitEncoder bits;
-    put_number(bits, m.shift, static_cast<uint32_t>(MAX_SHIFT - model.shift));
+    put_number(bits, m.shift, static_cast<uint32_t>(model.shift));
+    put_number(bits, m.shift, static_cast<uint32_t>(model.coarse));
     put_edges(bits, m, model.activity);
     if (model.second == Second::value) put_edges(bits, m, model.value);
     put_number(bits, m.count, static_cast<uint32_t>(model.filter.size()));
@@ -144,13 +159,14 @@ Status read_model(View bytes, Model& model) {
     if (!std::isfinite(model.unit) || !(model.unit > 0) || !std::isfinite(model.origin)) return Status::corrupt;
     Models m;
     BitDecoder bits(bytes.subspan(FIXED_BYTES));
-    const uint32_t less = get_number(bits, m.shift);
-    if (less > MAX_SHIFT) return Status::corrupt;
-    model.shift = MAX_SHIFT - static_cast<int>(less);
+    const uint32_t shift = get_number(bits, m.shift), coarse = get_number(bits, m.shift);
+    if (shift > MAX_SHIFT || coarse > shift) return Status::corrupt;
+    model.shift = static_cast<int>(shift);
+    model.coarse = static_cast<int>(coarse);
     uint32_t count = 0;
     if (!get_classes(bits, m, model, count) || !get_filters(bits, m, model, count)) return Status::corrupt;
     if (bits.over()) return Status::truncated;
-    return bits.used_up() ? Status::ok : Status::corrupt;
+    return bits.used_up() && stays_in_range(model) ? Status::ok : Status::corrupt;
 }
 
 }  // namespace sciflow::enhance

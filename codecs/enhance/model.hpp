@@ -8,8 +8,8 @@
 
 namespace sciflow::enhance {
 
-inline constexpr int MAX_COEFFICIENT = 511;
-inline constexpr int MAX_SHIFT = 9;
+inline constexpr int MAX_WEIGHT = 32767;
+inline constexpr int MAX_SHIFT = 14;
 inline constexpr int32_t BIAS = 32;  // the constant feature: two base bounds
 
 // The other axis of classes; the first one is always activity, with as many bins as it has edges and one more.
@@ -20,7 +20,8 @@ struct Model {
     Second second = Second::none;
     float unit = 1;    // what an integer is worth
     float origin = 0;  // and where it is 0
-    int shift = MAX_SHIFT;
+    int shift = 0;   // linear weights are multiples of 2^-shift,
+    int coarse = 0;  // the others of 2^(coarse - shift)
     std::vector<int32_t> activity;  // ascending edges: a cell is in the bin that as many edges as its number do not exceed
     std::vector<int32_t> value;
     std::vector<uint8_t> filter_of;                       // of each class, activity-major
@@ -31,8 +32,14 @@ struct Model {
     size_t second_bins() const {
         return second == Second::value ? value.size() + 1 : second == Second::parity ? size_t{1} << axes : 1;
     }
+    int32_t weight(size_t k, int feature) const {
+        return int32_t{filter[k][static_cast<size_t>(feature)]} * (feature < pairs() ? 1 : 1 << coarse);
+    }
     size_t classes() const { return (activity.size() + 1) * second_bins(); }
 };
+
+// Whether no sum of products leaves 32 bits, whatever the cells hold, and no weight 16.
+bool stays_in_range(const Model& model);
 
 Bytes write_model(const Model& model);
 

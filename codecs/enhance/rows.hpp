@@ -68,8 +68,8 @@ static inline int32_t enhance_filter_cell(const enhance::FilterRow& job, size_t 
         const int32_t u = job.t[static_cast<ptrdiff_t>(i) + job.step[p]] - job.t[i];
         const int32_t v = job.t[static_cast<ptrdiff_t>(i) - job.step[p]] - job.t[i];
         const int32_t w = job.weights[p * MAX_CLASSES + c];
-        sum += (enhance_cut(u, WIDE) + enhance_cut(v, WIDE)) * static_cast<int16_t>(w & 0xffff) +
-               (enhance_cut(u, NARROW) + enhance_cut(v, NARROW)) * (w >> 16);
+        sum += (enhance_cut(u, LINEAR_CUT) + enhance_cut(v, LINEAR_CUT)) * static_cast<int16_t>(w & 0xffff) +
+               (enhance_cut(u, CLIPPED_CUT) + enhance_cut(v, CLIPPED_CUT)) * (w >> 16);
     }
     return enhance_cut(sum >> job.shift, 32767);
 }
@@ -87,8 +87,8 @@ static inline __m256i enhance_filter_eight(const enhance::FilterRow& job, size_t
     for (int p = 0; p < job.pairs; ++p) {
         const __m256i u = _mm256_sub_epi32(load(job.t + i + job.step[p]), here);
         const __m256i v = _mm256_sub_epi32(load(job.t + i - job.step[p]), here);
-        const __m256i linear = _mm256_add_epi32(cut(u, WIDE), cut(v, WIDE));
-        const __m256i clipped = _mm256_add_epi32(cut(u, NARROW), cut(v, NARROW));
+        const __m256i linear = _mm256_add_epi32(cut(u, LINEAR_CUT), cut(v, LINEAR_CUT));
+        const __m256i clipped = _mm256_add_epi32(cut(u, CLIPPED_CUT), cut(v, CLIPPED_CUT));
         const __m256i both = _mm256_or_si256(_mm256_and_si256(linear, low), _mm256_slli_epi32(clipped, 16));
         const __m256i w = _mm256_i32gather_epi32(job.weights + p * MAX_CLASSES, c, 4);
         sum = _mm256_add_epi32(sum, _mm256_madd_epi16(both, w));

@@ -10,8 +10,8 @@ inline constexpr int MAX_PAIRS = 12;
 inline constexpr int PAIRS[4] = {0, 2, 6, 12};  // neighbours within two steps, one of each opposite pair, by axes
 inline constexpr int MAX_FEATURES = 2 * MAX_PAIRS + 1;
 inline constexpr int MAX_CLASSES = 64;
-inline constexpr int32_t WIDE = 16383;      // linear differences are cut here ...
-inline constexpr int32_t NARROW = 24;       // ... and the other copy here, one and a half base bounds
+inline constexpr int32_t LINEAR_CUT = 16383;      // linear differences are cut here ...
+inline constexpr int32_t CLIPPED_CUT = 24;       // ... and the other copy here, one and a half base bounds
 inline constexpr int32_t MOST_SLOPE = 4095;  // what one difference adds to activity at most
 inline constexpr double FIXED_LIMIT = 1073741824.0;  // 2^30: integers stay below
 

@@ -7,7 +7,8 @@ namespace sciflow::enhance {
 
 namespace {
 
-constexpr size_t SITES = 8;  // places that are looked at
+constexpr size_t SITES = 16;               // places that are looked at
+constexpr size_t LOOKED_AT = size_t{1} << 21;  // cells of them together, of which few become samples
 
 size_t odd(size_t n) { return n | 1; }  // so that cells of both parities are met
 
@@ -20,8 +21,8 @@ void add_features(const Tile& tile, const int32_t* t, int pairs, std::vector<int
     for (int p = 0; p < pairs; ++p) {
         const ptrdiff_t step = tile.step(p);
         const int32_t u = t[step] - t[0], v = t[-step] - t[0];
-        f[p] = static_cast<int16_t>(cut_to(u, WIDE) + cut_to(v, WIDE));
-        f[pairs + p] = static_cast<int16_t>(cut_to(u, NARROW) + cut_to(v, NARROW));
+        f[p] = static_cast<int16_t>(cut_to(u, LINEAR_CUT) + cut_to(v, LINEAR_CUT));
+        f[pairs + p] = static_cast<int16_t>(cut_to(u, CLIPPED_CUT) + cut_to(v, CLIPPED_CUT));
     }
     f[2 * pairs] = static_cast<int16_t>(BIAS);
 }
@@ -31,7 +32,7 @@ void add_features(const Tile& tile, const int32_t* t, int pairs, std::vector<int
 template <class T>
 void add_samples(const Volume& volume, const Field<T>& original, const Field<T>& decoded, const Scale& scale,
                  size_t budget, Samples& samples) {
-    const size_t planes = std::max<size_t>(1, budget / SITES / std::max<size_t>(volume.plane(), 1));
+    const size_t planes = std::max<size_t>(1, LOOKED_AT / SITES / volume.plane());
     const std::vector<Part> all = cut(volume, std::min(planes, volume.nz));
     const size_t sites = std::min(SITES, all.size());
     const size_t seen = sites * std::min(planes, volume.nz) * volume.plane();
