@@ -100,7 +100,8 @@ nb::tuple enhance_fit(const nb::list& arrays, const std::vector<Shape>& shapes, 
     Bytes model;
     {
         nb::gil_scoped_release free;
-        model = item == 4 ? fit_pairs<float>(held, shapes, patterns, fit) : fit_pairs<double>(held, shapes, patterns, fit);
+        model =
+            item == 4 ? fit_pairs<float>(held, shapes, patterns, fit) : fit_pairs<double>(held, shapes, patterns, fit);
     }
     return nb::make_tuple(static_cast<int>(Status::ok), nb::bytes(model.data(), model.size()));
 }

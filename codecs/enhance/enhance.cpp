@@ -130,7 +130,8 @@ Candidate choose(const T* x, const T* y, const Volume& v, const Request& r, cons
     Samples samples(v.axes);
     add_samples<T>(v, {x, r.patterns}, {y, r.patterns}, scale, SAMPLES, samples);
     Fit found = fit(samples, scale, r.fit);
-    if (found.found) consider({Kind::own, write_model(found.model), found.model, {}, {}}, x, y, v, r, base.squares, best);
+    if (found.found)
+        consider({Kind::own, write_model(found.model), found.model, {}, {}}, x, y, v, r, base.squares, best);
     return best;
 }
 
@@ -306,9 +307,9 @@ Bytes fit_shared(std::span<const Pair<T>> pairs, std::span<const uint64_t> patte
     return found.found ? write_model(found.model) : Bytes();
 }
 
-#define SCIFLOW_ENHANCE(T)                                                                                      \
-    template Status encode<T>(const T*, const T*, std::span<const uint64_t>, const Request&, T*, Outcome&);     \
-    template Status decode<T>(View, View, const T*, std::span<const uint64_t>, T*);                             \
+#define SCIFLOW_ENHANCE(T)                                                                                  \
+    template Status encode<T>(const T*, const T*, std::span<const uint64_t>, const Request&, T*, Outcome&); \
+    template Status decode<T>(View, View, const T*, std::span<const uint64_t>, T*);                         \
     template Bytes fit_shared<T>(std::span<const Pair<T>>, std::span<const uint64_t>, const FitOptions&);
 SCIFLOW_ENHANCE(float)
 SCIFLOW_ENHANCE(double)

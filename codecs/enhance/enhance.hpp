@@ -21,10 +21,10 @@ enum class Kind : uint8_t { none = 0, own = 1, shared = 2 };
 struct Outcome {
     Kind kind = Kind::none;
     Bytes body;
-    double base_squares = 0, squares = 0;    // summed over cells that hold data
-    double base_most = 0, most = 0;          // largest errors of those
-    size_t cells = 0;                        // that hold data
-    size_t exact = 0;                        // values stored as they are
+    double base_squares = 0, squares = 0;  // summed over cells that hold data
+    double base_most = 0, most = 0;        // largest errors of those
+    size_t cells = 0;                      // that hold data
+    size_t exact = 0;                      // values stored as they are
 };
 
 // Chooses what is worth its bytes and writes it; `out` becomes what `decode` will give.

@@ -9,9 +9,10 @@ namespace sciflow::enhance {
 
 namespace {
 
-constexpr size_t FEWEST = 512;           // samples
-constexpr int BINS = 8;                  // along each axis of classes
-constexpr double BYTES_A_WEIGHT = 0.55;  // when filters are many: a guess that merging goes by; what is kept is measured
+constexpr size_t FEWEST = 512;  // samples
+constexpr int BINS = 8;         // along each axis of classes
+constexpr double BYTES_A_WEIGHT =
+    0.55;  // when filters are many: a guess that merging goes by; what is kept is measured
 constexpr int LEAST_SHIFT = 4, USUAL_SHIFT = 8;
 
 struct Layout {
@@ -109,8 +110,8 @@ Fit fit_layout(const Samples& samples, const Scale& scale, const FitOptions& o, 
     if (m.second == Second::value) m.value = edges_of(samples.value, layout.value_bins, layout.equal_width);
     const std::vector<Gram> grams = moments(samples, classes_of(samples, m), m.classes());
     const ClassGrid grid{m.activity.size() + 1, m.second_bins(), m.second == Second::parity};
-    const Groupings groups = merge(grams, grid, m.features(), static_cast<size_t>(o.most), o.worth,
-                                   BYTES_A_WEIGHT * m.features());
+    const Groupings groups =
+        merge(grams, grid, m.features(), static_cast<size_t>(o.most), o.worth, BYTES_A_WEIGHT * m.features());
     m.filter_of = groups.group_of;
     double energy = 0;
     for (const Gram& g : grams) energy += g.energy;
@@ -126,7 +127,8 @@ void drop_idle_edges(Model& m) {
     std::vector<int32_t> edges;
     for (size_t r = 1; r <= m.activity.size(); ++r) {
         const auto row = m.filter_of.begin() + static_cast<ptrdiff_t>(r * columns);
-        if (std::equal(row, row + static_cast<ptrdiff_t>(columns), kept.end() - static_cast<ptrdiff_t>(columns))) continue;
+        if (std::equal(row, row + static_cast<ptrdiff_t>(columns), kept.end() - static_cast<ptrdiff_t>(columns)))
+            continue;
         kept.insert(kept.end(), row, row + static_cast<ptrdiff_t>(columns));
         edges.push_back(m.activity[r - 1]);
     }

@@ -10,8 +10,9 @@ enum class Groups : uint8_t { automatic = 0, value = 1, quantile = 2, activity =
 
 struct FitOptions {
     Groups groups = Groups::automatic;
-    int most = 16;     // filters at most
-    double worth = 0;  // bytes that a halving of the logarithm's unit of error is worth: bytes per neper of squared error
+    int most = 16;  // filters at most
+    double worth =
+        0;  // bytes that a halving of the logarithm's unit of error is worth: bytes per neper of squared error
 };
 
 struct Fit {

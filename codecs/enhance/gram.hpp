@@ -10,8 +10,8 @@ namespace sciflow::enhance {
 
 struct Gram {
     double cells = 0;
-    double energy = 0;                                        // sum of squared residuals
-    std::array<double, MAX_FEATURES> cross{};                 // feature by residual
+    double energy = 0;                                         // sum of squared residuals
+    std::array<double, MAX_FEATURES> cross{};                  // feature by residual
     std::array<double, MAX_FEATURES * MAX_FEATURES> moment{};  // feature by feature, the lower half
 
     void add(const Gram& other);

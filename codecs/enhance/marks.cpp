@@ -61,9 +61,8 @@ Status read_marks(Cursor& in, const Corrections& c, std::vector<uint8_t>& mark) 
     if (!in.varint(size) || !in.bytes(size, coded)) return Status::truncated;
     Contexts contexts;
     BitDecoder bits(coded);
-    visit(c, static_cast<int32_t>(least), mark, [&](size_t i, size_t context) {
-        mark[i] = bits.bit(contexts.chance[context]) ? 1 : 0;
-    });
+    visit(c, static_cast<int32_t>(least), mark,
+          [&](size_t i, size_t context) { mark[i] = bits.bit(contexts.chance[context]) ? 1 : 0; });
     if (bits.over()) return Status::truncated;
     return bits.used_up() ? Status::ok : Status::corrupt;
 }

@@ -20,11 +20,12 @@ struct Model {
     Second second = Second::none;
     float unit = 1;    // what an integer is worth
     float origin = 0;  // and where it is 0
-    int shift = 0;   // linear weights are multiples of 2^-shift,
-    int coarse = 0;  // the others of 2^(coarse - shift)
-    std::vector<int32_t> activity;  // ascending edges: a cell is in the bin that as many edges as its number do not exceed
+    int shift = 0;     // linear weights are multiples of 2^-shift,
+    int coarse = 0;    // the others of 2^(coarse - shift)
+    std::vector<int32_t>
+        activity;  // ascending edges: a cell is in the bin that as many edges as its number do not exceed
     std::vector<int32_t> value;
-    std::vector<uint8_t> filter_of;                       // of each class, activity-major
+    std::vector<uint8_t> filter_of;                         // of each class, activity-major
     std::vector<std::array<int16_t, MAX_FEATURES>> filter;  // linear taps, clipped taps, bias
 
     int pairs() const { return PAIRS[axes]; }

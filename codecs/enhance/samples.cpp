@@ -7,7 +7,7 @@ namespace sciflow::enhance {
 
 namespace {
 
-constexpr size_t SITES = 16;               // places that are looked at
+constexpr size_t SITES = 16;                   // places that are looked at
 constexpr size_t LOOKED_AT = size_t{1} << 21;  // cells of them together, of which few become samples
 
 size_t odd(size_t n) { return n | 1; }  // so that cells of both parities are met

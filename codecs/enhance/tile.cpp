@@ -25,8 +25,18 @@ constexpr Step STEPS[4][MAX_PAIRS] = {
     {},
     {{0, 0, 1}, {0, 0, 2}},
     {{0, 0, 1}, {0, 0, 2}, {0, 1, -1}, {0, 1, 0}, {0, 1, 1}, {0, 2, 0}},
-    {{0, 0, 1}, {0, 0, 2}, {0, 1, -1}, {0, 1, 0}, {0, 1, 1}, {0, 2, 0},
-     {1, -1, 0}, {1, 0, -1}, {1, 0, 0}, {1, 0, 1}, {1, 1, 0}, {2, 0, 0}},
+    {{0, 0, 1},
+     {0, 0, 2},
+     {0, 1, -1},
+     {0, 1, 0},
+     {0, 1, 1},
+     {0, 2, 0},
+     {1, -1, 0},
+     {1, 0, -1},
+     {1, 0, 0},
+     {1, 0, 1},
+     {1, 1, 0},
+     {2, 0, 0}},
 };
 
 // A hole takes the integer of the last cell before it in its row that has one, else of the first behind it, else 0.
@@ -70,11 +80,7 @@ size_t default_planes(const Volume& v) {
 }
 
 Tile::Tile(const Volume& v)
-    : v_(v),
-      hz_(v.axes > 2 ? REACH : 0),
-      hy_(v.axes > 1 ? REACH : 0),
-      py_(v.ny + 2 * hy_),
-      px_(v.nx + 2 * REACH) {}
+    : v_(v), hz_(v.axes > 2 ? REACH : 0), hy_(v.axes > 1 ? REACH : 0), py_(v.ny + 2 * hy_), px_(v.nx + 2 * REACH) {}
 
 template <class T>
 void Tile::load_row(const Field<T>& field, const Scale& scale, size_t source, int32_t* out, uint8_t* hole) {

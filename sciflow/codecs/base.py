@@ -122,11 +122,13 @@ class ChainBase:
                 value = codec.encode(value)
             except SciflowError:
                 raise
-            except Exception as error:  # noqa: BLE001 - another project's codec may raise anything
+            except Exception as error:
                 raise InvalidArgument(
                     f"base codec {codec!r} refuses {stored.dtype} of shape {stored.shape}: {error}"
                 ) from error
-        return bytes(value) if isinstance(value, bytes | bytearray | memoryview) else np.asarray(value).tobytes()
+        return (
+            bytes(value) if isinstance(value, bytes | bytearray | memoryview) else np.asarray(value).tobytes()
+        )
 
     def decode_plain(self, stream: memoryview) -> Any:
         """Return whatever the codecs give back.
@@ -140,7 +142,7 @@ class ChainBase:
         for codec in reversed(self.codecs):
             try:
                 value = codec.decode(value)
-            except Exception as error:  # noqa: BLE001 - another project's codec may raise anything
+            except Exception as error:
                 raise Corrupt(f"base codec {codec!r} refuses its stream: {error}") from error
         return value
 
@@ -163,7 +165,9 @@ class ChainBase:
             If a codec refuses the bytes, or gives back another number of them.
         """
         value = self.decode_plain(stream)
-        found = np.ascontiguousarray(np.asarray(value if isinstance(value, np.ndarray) else memoryview(value)))
+        found = np.ascontiguousarray(
+            np.asarray(value if isinstance(value, np.ndarray) else memoryview(value))
+        )
         if found.nbytes != int(np.prod(shape, dtype=np.int64)) * dtype.itemsize:
             raise Corrupt(f"the base stream holds {found.nbytes} bytes: expected {dtype} of shape {shape}")
         return found.reshape(-1).view(dtype).reshape(shape)
@@ -222,7 +226,9 @@ def parse_base(base: BaseLike, *, tune: str | None = None) -> BaseCodec:
 
 def _usable(config: SZConfig) -> SZConfig:
     if config.rewrite_safe:
-        raise InvalidArgument("base with rewrite_safe=True: an enhancer would move its values off their lattice")
+        raise InvalidArgument(
+            "base with rewrite_safe=True: an enhancer would move its values off their lattice"
+        )
     if config.bound.kind == "pointwise_rel":
         raise InvalidArgument(
             f"base with {config.bound!r}: an enhancer adds to all values alike; give an abs, rel or psnr bound"
@@ -237,7 +243,9 @@ def _codec(part: Any) -> Any:
     if isinstance(part, Codec):
         return part
     if not isinstance(part, Mapping) or "id" not in part:
-        raise InvalidArgument(f"base {part!r}: expected SZ(...), a numcodecs codec, or the configuration of one")
+        raise InvalidArgument(
+            f"base {part!r}: expected SZ(...), a numcodecs codec, or the configuration of one"
+        )
     try:
         return numcodecs.get_codec(dict(part))
     except (ValueError, TypeError, KeyError) as error:

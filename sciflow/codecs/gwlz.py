@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 
 from sciflow._engine import native
 from sciflow.bounds import Bound, ValueRange
-from sciflow.codecs.base import BaseCodec, BaseLike, ChainBase, SZBase, as_stored, parse_base
+from sciflow.codecs.base import BaseCodec, BaseLike, SZBase, as_stored, parse_base
 from sciflow.codecs.sentinels import sentinel_bits
 from sciflow.codecs.stream import BytesLike, as_bytes_view, check_status
 from sciflow.codecs.sz import check_dtype
 from sciflow.codecs.wrapper import PLAIN, Enhanced, read_enhanced, write_enhanced
-from sciflow.errors import Corrupt, InvalidArgument, ModelMismatch, Truncated
+from sciflow.errors import Corrupt, InvalidArgument, Truncated
 
 if TYPE_CHECKING:
     from sciflow._native import EnhanceOptions, EnhanceOutcome
@@ -134,7 +134,9 @@ class GWLZConfig:
         count = self.n_groups
         if count is not None and (type(count) is not int or not 1 <= count <= _MAX_GROUPS):
             raise InvalidArgument(f"n_groups={count!r}: expected a whole number from 1 to {_MAX_GROUPS}")
-        if self.bound is not None and (isinstance(self.base, SZBase) or self.bound.kind not in ("abs", "rel")):
+        if self.bound is not None and (
+            isinstance(self.base, SZBase) or self.bound.kind not in ("abs", "rel")
+        ):
             raise InvalidArgument(
                 f"bound={self.bound!r}: goes with a base that is not SZ, as Bound.abs or Bound.rel; "
                 "SZ has a bound of its own"
@@ -149,6 +151,19 @@ class GWLZConfig:
                 'target="psnr": the base\'s bound must be moved to reach it; name the parameter that holds it, '
                 'for example tune="tolerance"'
             )
+
+    def with_base(self, base: BaseCodec) -> Self:
+        """Return the same with another base codec."""
+        return type(self)(
+            base,
+            target=self.target,
+            groups=self.groups,
+            n_groups=self.n_groups,
+            psnr=self.psnr,
+            bound=self.bound,
+            shared=self.shared,
+            tune=self.tune,
+        )
 
     @property
     def decibels(self) -> float | None:
@@ -176,7 +191,9 @@ class GWLZConfig:
             )
         rest = {name: value for name, value in data.items() if name not in ("base", "bound")}
         bound = data.get("bound")
-        return cls(data["base"], bound=Bound.from_json(bound) if isinstance(bound, Mapping) else bound, **rest)
+        return cls(
+            data["base"], bound=Bound.from_json(bound) if isinstance(bound, Mapping) else bound, **rest
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Every field, as strict JSON."""
@@ -430,7 +447,13 @@ class _Coder:
             bound = wanted if low < wanted < high else _between(low, high, wanted)
         while best is None:  # coarse steps of the base: go down until it is met
             bound /= 2.0
-            coded = self._enhance(base.with_bound(bound), base.with_bound(bound).encode(self._array), worth=0.0, bound=0.0, own=False)
+            coded = self._enhance(
+                base.with_bound(bound),
+                base.with_bound(bound).encode(self._array),
+                worth=0.0,
+                bound=0.0,
+                own=False,
+            )
             if coded.mse <= target or bound < math.sqrt(target) / 64:
                 best = coded
         return best
@@ -462,7 +485,9 @@ class _Coder:
         """The share of its bytes that the base would spend on a neper less of squared error, measured."""
         if not base.tunable or not bound > 0.0:
             return _WORTH[0]
-        probe = SZBase(replace(base.config, level="quick", verify=False)) if isinstance(base, SZBase) else base
+        probe = (
+            SZBase(replace(base.config, level="quick", verify=False)) if isinstance(base, SZBase) else base
+        )
         sizes, errors = [], []
         for value in (bound, 0.8 * bound):
             moved = probe.with_bound(value)
@@ -481,7 +506,9 @@ class _Coder:
             keep = np.isfinite(error)
         return float(np.mean(np.square(error), where=keep)) if keep.any() else 0.0
 
-    def _enhance(self, base: BaseCodec, stream: bytes, *, worth: float, bound: float, own: bool = True) -> _Coded:
+    def _enhance(
+        self, base: BaseCodec, stream: bytes, *, worth: float, bound: float, own: bool = True
+    ) -> _Coded:
         decoded = base.decode(memoryview(stream), self._stored.dtype, self._stored.shape)
         values = np.empty_like(self._stored)
         options: EnhanceOptions = {

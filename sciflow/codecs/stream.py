@@ -54,7 +54,10 @@ _ERRORS: dict[int, tuple[type[SciflowError], str]] = {
     3: (Unsupported, "the stream needs a newer release; pip install --upgrade sciflow"),
     4: (InvalidArgument, "the engine refuses these arguments"),
     5: (BoundViolated, "the engine caught itself breaking its promise; please report this array"),
-    7: (ModelMismatch, "the stream was made with a shared enhancer that is not the one at hand; give the same one"),
+    7: (
+        ModelMismatch,
+        "the stream was made with a shared enhancer that is not the one at hand; give the same one",
+    ),
 }
 
 

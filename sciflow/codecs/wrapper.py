@@ -117,7 +117,9 @@ def read_enhanced(view: memoryview) -> Enhanced:
     """
     read = _Reader(view)
     if read.take(2, "magic") != _MAGIC:
-        raise Corrupt(f"at byte 0: found {bytes(view[:2])!r}, expected {PLAIN!r} or {_MAGIC!r}; not a GWLZ stream")
+        raise Corrupt(
+            f"at byte 0: found {bytes(view[:2])!r}, expected {PLAIN!r} or {_MAGIC!r}; not a GWLZ stream"
+        )
     major, minor, flags = read.take(3, "version")
     if (major, minor) > (_MAJOR, _MINOR):
         raise Unsupported(
