@@ -1,7 +1,7 @@
 """The codec that another one wraps: SZ, or any chain of registered numcodecs codecs.
 
 ```
-array ─ encode ─▶ bytes ─ decode ─▶ cells, C order, native bytes        with_bound(value) ─▶ the same codec, moved
+array ─ encode ─▶ bytes ─ decode ─▶ cells, C order, native bytes     with_bound(value) ─▶ the same, moved
 ```
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from sciflow.errors import Corrupt, InvalidArgument, SciflowError
 __all__ = ["BaseCodec", "BaseLike", "ChainBase", "SZBase", "as_stored", "parse_base"]
 
 BaseLike: TypeAlias = Any
-"""An SZ of any adapter, its configuration, a numcodecs codec, its configuration, or a sequence of the last two."""
+"""An SZ of any adapter, a numcodecs codec, the configuration of either, or a sequence of numcodecs codecs."""
 
 _SZ_ID = "sciflow.sz"
 
@@ -71,7 +71,7 @@ class SZBase:
         header = sz.info(stream)
         if header.stored_shape != shape or header.native_dtype != dtype:
             raise Corrupt(
-                f"the base stream holds {header.dtype} of shape {header.shape}: expected {dtype} of shape {shape}"
+                f"the base stream holds {header.dtype} of shape {header.shape}: expected {dtype}, {shape}"
             )
         return as_stored(self.decode_plain(stream))[0]
 
@@ -90,10 +90,13 @@ class ChainBase:
         In the order in which they encode.
     tune : str, optional
         The parameter of the first one that holds its error bound, where it has one.
+    tuned : float, optional
+        What `with_bound` made of it.
     """
 
     codecs: tuple[Any, ...]
     tune: str | None = None
+    tuned: float | None = None
 
     @property
     def tunable(self) -> bool:
@@ -101,11 +104,27 @@ class ChainBase:
         return self.tune is not None
 
     def with_bound(self, value: float) -> ChainBase:
-        """Return the same codecs, the first with another bound."""
+        """Return the same codecs, the first with another bound.
+
+        Raises
+        ------
+        InvalidArgument
+            If it has no parameter that is known to hold one, or does not take the value.
+        """
         import numcodecs
 
-        config = {**self.codecs[0].get_config(), cast("str", self.tune): value}
-        return ChainBase((numcodecs.get_codec(config), *self.codecs[1:]), self.tune)
+        if self.tune is None:
+            raise InvalidArgument(
+                f"base {self.codecs!r}: name the parameter that holds its bound, with tune="
+            )
+        config = {**self.codecs[0].get_config(), self.tune: value}
+        try:
+            moved = numcodecs.get_codec(config)
+        except (ValueError, TypeError) as error:
+            raise InvalidArgument(
+                f"base {self.codecs[0]!r} takes no {self.tune}={value!r}: {error}"
+            ) from error
+        return ChainBase((moved, *self.codecs[1:]), self.tune, value)
 
     def encode(self, array: NDArray[Any]) -> bytes:
         """Return the bytes that the last codec makes of the cells in C order.
@@ -231,7 +250,7 @@ def _usable(config: SZConfig) -> SZConfig:
         )
     if config.bound.kind == "pointwise_rel":
         raise InvalidArgument(
-            f"base with {config.bound!r}: an enhancer adds to all values alike; give an abs, rel or psnr bound"
+            f"base with {config.bound!r}: an enhancer corrects all values alike; give abs, rel or psnr"
         )
     return config
 

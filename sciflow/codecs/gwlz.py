@@ -5,8 +5,8 @@ array ─▶ base codec ─▶ base stream ─▶ decoded ─▶ enhancer fitted
 stream ─▶ base codec ─▶ decoded ─▶ classes, filters (integers) ─▶ enhanced ─▶ checksum ─▶ array       (decode)
 ```
 The idea of group-wise enhancers that are learned while compressing is that of Jia et al., "GWLZ: A Group-wise
-Learning-based Lossy Compression Framework for Scientific Data", FlexScience 2024, arXiv:2404.13470. The enhancer
-here is a Wiener filter for each class of cells in place of their networks.
+Learning-based Lossy Compression Framework for Scientific Data", FlexScience 2024, arXiv:2404.13470. The
+enhancer here is a Wiener filter for each class of cells in place of their networks.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from sciflow._engine import native
 from sciflow.bounds import Bound, ValueRange
-from sciflow.codecs.base import BaseCodec, BaseLike, SZBase, as_stored, parse_base
+from sciflow.codecs.base import BaseCodec, BaseLike, ChainBase, SZBase, as_stored, parse_base
 from sciflow.codecs.sentinels import sentinel_bits
 from sciflow.codecs.stream import BytesLike, as_bytes_view, check_status
 from sciflow.codecs.sz import check_dtype
@@ -33,19 +33,30 @@ from sciflow.errors import Corrupt, InvalidArgument, Truncated
 if TYPE_CHECKING:
     from sciflow._native import EnhanceOptions, EnhanceOutcome
 
-__all__ = ["GWLZConfig", "GWLZInfo", "Groups", "Target", "decode", "encode", "info"]
+__all__ = [
+    "DEFAULT_GROUPS",
+    "GROUPS",
+    "WORTH",
+    "GWLZConfig",
+    "GWLZInfo",
+    "Groups",
+    "Target",
+    "decode",
+    "encode",
+    "info",
+]
 
 Target = Literal["bound", "psnr"]
 Groups = Literal["auto", "value", "quantile", "activity"]
 _TARGETS: tuple[Target, ...] = get_args(Target)
-_GROUPS: tuple[Groups, ...] = get_args(Groups)
+GROUPS: tuple[Groups, ...] = get_args(Groups)
 _MAX_GROUPS = 64
-_DEFAULT_GROUPS = 16
+DEFAULT_GROUPS = 16
 _SEARCHES = 6
 """Base streams that are tried for a PSNR."""
 _CLOSE = 0.002
 """A squared error this near below its target, relatively, is not searched further."""
-_WORTH = (0.1, 0.6)
+WORTH = (0.1, 0.6)
 """Least and most share of the base stream that a neper of squared error is taken to be worth."""
 _MARGIN = 0.01
 """Share of what an enhancer is worth that it must gain, or it is left out."""
@@ -129,8 +140,8 @@ class GWLZConfig:
     def _check(self) -> None:
         if self.target not in _TARGETS:
             raise InvalidArgument(f"target={self.target!r}: expected one of {', '.join(_TARGETS)}")
-        if self.groups not in _GROUPS:
-            raise InvalidArgument(f"groups={self.groups!r}: expected one of {', '.join(_GROUPS)}")
+        if self.groups not in GROUPS:
+            raise InvalidArgument(f"groups={self.groups!r}: expected one of {', '.join(GROUPS)}")
         count = self.n_groups
         if count is not None and (type(count) is not int or not 1 <= count <= _MAX_GROUPS):
             raise InvalidArgument(f"n_groups={count!r}: expected a whole number from 1 to {_MAX_GROUPS}")
@@ -148,7 +159,7 @@ class GWLZConfig:
             raise InvalidArgument('target="psnr": say how much, with psnr=60.0 or base=SZ(Bound.psnr(60.0))')
         elif not self.base.tunable:
             raise InvalidArgument(
-                'target="psnr": the base\'s bound must be moved to reach it; name the parameter that holds it, '
+                'target="psnr": the base\'s bound must be moved to reach it; name its parameter, '
                 'for example tune="tolerance"'
             )
 
@@ -260,6 +271,7 @@ class _Coded:
     body: bytes
     values: NDArray[Any]
     outcome: EnhanceOutcome
+    tuned: float | None = None
 
     @property
     def mse(self) -> float:
@@ -287,8 +299,8 @@ def encode(array: NDArray[Any], config: GWLZConfig) -> bytes:
     Returns
     -------
     bytes
-        With target "bound" longer than the base stream by one byte, or more where the mean square error that is
-        won would cost the base more than that.
+        With target "bound" longer than the base stream by one byte, or more where the base would spend more
+        than that for the same mean square error.
 
     Raises
     ------
@@ -335,15 +347,16 @@ def decode(buf: BytesLike, config: GWLZConfig) -> NDArray[Any]:
     stream = read_enhanced(view)
     if math.prod(stream.shape) * stream.dtype.itemsize > 1 << 62:
         raise Corrupt(f"the header holds shape {stream.shape}: more than an address can reach")
-    decoded = config.base.decode(stream.base, stream.native_dtype, stream.stored_shape)
+    base = config.base if stream.tuned is None else config.base.with_bound(stream.tuned)
+    decoded = base.decode(stream.base, stream.native_dtype, stream.stored_shape)
     values = np.empty_like(decoded)
     status = native.enhance_decode(
         stream.body, config.shared, decoded.reshape(-1), decoded.shape, values.reshape(-1)
     )
     check_status(status, len(view) - len(stream.base))
-    if native.crc32c(values.reshape(-1)) != stream.output_crc:
+    if native.crc32c(as_bytes_view(values)) != stream.output_crc:
         raise Corrupt(
-            "the values that come out are not those that the encoder saw: the base codec decodes otherwise here "
+            "the values that come out are not those that the encoder saw: the base codec decodes otherwise "
             f"({config.base!r}), or the stream was made by hand"
         )
     return _as_encoded(values, stream)
@@ -433,7 +446,7 @@ class _Coder:
         for _ in range(_SEARCHES):
             moved = base.with_bound(bound)
             stream = moved.encode(self._array)
-            worth = sum(_WORTH) / 2 * len(stream) if enhanced else 0.0
+            worth = sum(WORTH) / 2 * len(stream) if enhanced else 0.0
             coded = self._enhance(moved, stream, worth=worth, bound=0.0, own=enhanced)
             if coded.mse <= target:
                 low = max(low, bound)
@@ -484,7 +497,7 @@ class _Coder:
     def _slope(self, base: BaseCodec, stream: bytes, bound: float) -> float:
         """The share of its bytes that the base would spend on a neper less of squared error, measured."""
         if not base.tunable or not bound > 0.0:
-            return _WORTH[0]
+            return WORTH[0]
         probe = (
             SZBase(replace(base.config, level="quick", verify=False)) if isinstance(base, SZBase) else base
         )
@@ -496,9 +509,9 @@ class _Coder:
             sizes.append(len(tried))
             errors.append(self._mse_of(decoded))
         if min(errors) <= 0.0 or errors[0] <= errors[1]:
-            return _WORTH[0]
+            return WORTH[0]
         slope = math.log(sizes[1] / sizes[0]) / math.log(errors[0] / errors[1])
-        return min(max(slope, _WORTH[0]), _WORTH[1])
+        return min(max(slope, WORTH[0]), WORTH[1])
 
     def _mse_of(self, decoded: NDArray[Any]) -> float:
         with np.errstate(invalid="ignore", over="ignore"):
@@ -512,8 +525,8 @@ class _Coder:
         decoded = base.decode(memoryview(stream), self._stored.dtype, self._stored.shape)
         values = np.empty_like(self._stored)
         options: EnhanceOptions = {
-            "groups": _GROUPS.index(self._config.groups),
-            "n_groups": self._config.n_groups or _DEFAULT_GROUPS,
+            "groups": GROUPS.index(self._config.groups),
+            "n_groups": self._config.n_groups or DEFAULT_GROUPS,
             "worth": worth,
             "own": own,
             "shared": self._config.shared if worth > 0.0 else b"",
@@ -525,7 +538,8 @@ class _Coder:
             self._stored.reshape(-1), decoded.reshape(-1), shape, options, values.reshape(-1)
         )
         check_status(status, 0)
-        return _Coded(stream, body, values, outcome)
+        tuned = base.tuned if isinstance(base, ChainBase) else None
+        return _Coded(stream, body, values, outcome, tuned)
 
     def _gains(self, coded: _Coded, worth: float, added: int) -> bool:
         """Whether the base would have to spend more for the same mean square error."""
@@ -535,9 +549,10 @@ class _Coder:
         return added < (1.0 - _MARGIN) * worth * math.log(coded.outcome["base_squares"] / left)
 
     def _plain(self, coded: _Coded, bound: float) -> bytes:
-        if self._config.base.tells_all(coded.base, self._array) and not coded.outcome["exact"]:
+        told = coded.tuned is None and self._config.base.tells_all(coded.base, self._array)
+        if told and not coded.outcome["exact"]:
             return PLAIN + coded.base
-        base = self._config.base
+        base = self._config.base if coded.tuned is None else self._config.base.with_bound(coded.tuned)
         return self._wrap(self._enhance(base, coded.base, worth=0.0, bound=bound, own=False), bound)
 
     def _wrap(self, coded: _Coded, bound: float) -> bytes:
@@ -549,9 +564,10 @@ class _Coder:
                 bound=Bound.abs(bound) if bound > 0.0 else None,
                 error=coded.outcome["most"],
                 mse=coded.mse,
+                tuned=coded.tuned,
                 network=False,
                 body=coded.body,
-                output_crc=native.crc32c(coded.values.reshape(-1)),
+                output_crc=native.crc32c(as_bytes_view(coded.values)),
                 base=memoryview(coded.base),
             )
         )

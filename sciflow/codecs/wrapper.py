@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import math
 import struct
+import zlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from sciflow._engine import native
 from sciflow.bounds import Bound
 from sciflow.errors import Corrupt, Truncated, Unsupported
 
@@ -26,7 +26,7 @@ PLAIN = b"\x00"
 
 _MAGIC = b"GW"
 _MAJOR, _MINOR = 0, 1
-_HAS_BOUND, _NETWORK = 1, 2
+_HAS_BOUND, _NETWORK, _TUNED = 1, 2, 4
 _WIDE, _BIG_ENDIAN, _ORDER_F = 1, 2, 4
 _MAX_NDIM = 8
 
@@ -49,6 +49,8 @@ class Enhanced:
         The largest |x - x'| among values that are data, rounded up.
     mse : float
         The mean of its square, rounded up.
+    tuned : float or None
+        The parameter of the base codec that the encoder moved, where decoding needs to know.
     network : bool
         Whether floats of a network make the values: another machine may round them otherwise.
     body : bytes
@@ -65,6 +67,7 @@ class Enhanced:
     bound: Bound | None
     error: float
     mse: float
+    tuned: float | None
     network: bool
     body: bytes
     output_crc: int
@@ -89,18 +92,20 @@ class Enhanced:
 def write_enhanced(stream: Enhanced) -> bytes:
     """Return the bytes of an enhanced stream."""
     flags = (_HAS_BOUND if stream.bound else 0) | (_NETWORK if stream.network else 0)
+    flags |= 0 if stream.tuned is None else _TUNED
     kind = (_WIDE if stream.dtype.itemsize == 8 else 0) | (_ORDER_F if stream.order == "F" else 0)
     kind |= 0 if stream.dtype.newbyteorder("<") == stream.dtype else _BIG_ENDIAN
     head = [_MAGIC, bytes((_MAJOR, _MINOR, flags))]
     if stream.bound:
         head.append(struct.pack("<d", stream.bound.value))
+    if stream.tuned is not None:
+        head.append(struct.pack("<d", stream.tuned))
     head.append(struct.pack("<ff", _up(stream.error), _up(stream.mse)))
     head.append(bytes((kind, len(stream.shape))))
     head += [_varint(length) for length in stream.stored_shape]
     head += [_varint(len(stream.body)), stream.body, struct.pack("<I", stream.output_crc)]
     front = b"".join(head)
-    crc = native.crc32c(front + bytes(stream.base))
-    return b"".join([front, struct.pack("<I", crc), stream.base])
+    return b"".join([front, struct.pack("<I", _checksum(front, stream.base)), stream.base])
 
 
 def read_enhanced(view: memoryview) -> Enhanced:
@@ -117,18 +122,17 @@ def read_enhanced(view: memoryview) -> Enhanced:
     """
     read = _Reader(view)
     if read.take(2, "magic") != _MAGIC:
-        raise Corrupt(
-            f"at byte 0: found {bytes(view[:2])!r}, expected {PLAIN!r} or {_MAGIC!r}; not a GWLZ stream"
-        )
+        raise Corrupt(f"at byte 0: found {bytes(view[:2])!r}: no GWLZ stream begins like this")
     major, minor, flags = read.take(3, "version")
     if (major, minor) > (_MAJOR, _MINOR):
         raise Unsupported(
             f"GWLZ stream version {major}.{minor}: this release reads up to {_MAJOR}.{_MINOR}; "
             "pip install --upgrade sciflow"
         )
-    if flags & ~(_HAS_BOUND | _NETWORK):
+    if flags & ~(_HAS_BOUND | _NETWORK | _TUNED):
         raise Corrupt(f"at byte 4: flags {flags:#x} hold bits that no encoder sets")
     value = read.number("<d", "bound") if flags & _HAS_BOUND else 0.0
+    tuned = read.number("<d", "tuned parameter") if flags & _TUNED else None
     error, mse = read.number("<f", "error"), read.number("<f", "mse")
     kind, ndim = read.take(2, "dtype")
     if kind & ~(_WIDE | _BIG_ENDIAN | _ORDER_F) or ndim > _MAX_NDIM:
@@ -141,9 +145,9 @@ def read_enhanced(view: memoryview) -> Enhanced:
     front = read.at
     (crc,) = struct.unpack("<I", read.take(4, "checksum"))
     base = view[read.at :]
-    if native.crc32c(bytes(view[:front]) + bytes(base)) != crc:
+    if _checksum(view[:front], base) != crc:
         raise Corrupt(
-            f"at byte {front}: the checksum of the enhancement and its base stream fails; the stream was damaged, "
+            f"at byte {front}: the checksum of enhancement and base stream fails; the stream was damaged, "
             "or the enhancement belongs to another base stream"
         )
     dtype = np.dtype("f8" if kind & _WIDE else "f4").newbyteorder(">" if kind & _BIG_ENDIAN else "<")
@@ -155,11 +159,18 @@ def read_enhanced(view: memoryview) -> Enhanced:
         bound=_bound(value) if flags & _HAS_BOUND else None,
         error=error,
         mse=mse,
+        tuned=tuned,
         network=bool(flags & _NETWORK),
         body=body,
         output_crc=output_crc,
         base=base,
     )
+
+
+def _checksum(front: bytes | memoryview, base: memoryview) -> int:
+    # Q: why not CRC-32C? A: SZ seals its blocks with one, and the CRC of data and their own CRC is a constant: it
+    # would not see one sealed base stream put in place of another.
+    return zlib.crc32(base, zlib.crc32(front))
 
 
 class _Reader:

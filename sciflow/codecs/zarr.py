@@ -213,8 +213,8 @@ class SZ(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
 class GWLZ(ArrayBytesCodec):
     """Another codec's stream, and an enhancer of what it decodes to where that is worth its bytes.
 
-    Give it as ``serializer=GWLZ(SZ(...)), compressors=None``. A finite fill value of the array other than 0 is
-    a sentinel of an SZ base, as with `SZ` itself. A chunk is decoded whole.
+    Give it as ``serializer=GWLZ(SZ(...)), compressors=None``. A finite fill value of the array other than 0
+    is a sentinel of an SZ base, as with `SZ` itself. A chunk is decoded whole.
 
     Parameters
     ----------
