@@ -6,7 +6,7 @@
 namespace sciflow::enhance {
 
 struct Samples {
-    explicit Samples(int axes) : axes(axes), features(2 * PAIRS[axes] + 1) {}
+    explicit Samples(int reach) : axes(reach), features(2 * PAIRS[reach] + 1) {}
 
     int axes;
     int features;

@@ -44,6 +44,11 @@ class SZBase:
         """Whether `with_bound` works."""
         return True
 
+    @property
+    def value(self) -> float | None:
+        """The absolute bound that it has, where that is known before the data are."""
+        return self.config.bound.value if self.config.bound.kind == "abs" else None
+
     def with_bound(self, value: float) -> SZBase:
         """Return the same codec with another absolute bound."""
         return SZBase(replace(self.config, bound=Bound.abs(value)))
@@ -103,6 +108,12 @@ class ChainBase:
         """Whether `with_bound` works."""
         return self.tune is not None
 
+    @property
+    def value(self) -> float | None:
+        """What the parameter that is tuned is set to, where that is a number above 0."""
+        found = self.codecs[0].get_config()[self.tune] if self.tune is not None else None
+        return float(found) if isinstance(found, int | float) and found > 0 else None
+
     def with_bound(self, value: float) -> ChainBase:
         """Return the same codecs, the first with another bound.
 
@@ -113,6 +124,8 @@ class ChainBase:
         """
         import numcodecs
 
+        if value == self.value:
+            return self
         if self.tune is None:
             raise InvalidArgument(
                 f"base {self.codecs!r}: name the parameter that holds its bound, with tune="

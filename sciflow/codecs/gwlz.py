@@ -440,7 +440,7 @@ class _Coder:
     def _search(self, target: float, *, enhanced: bool) -> _Coded:
         """The smallest stream found whose error is at most the target; the last one where none is."""
         base = self._config.base
-        bound = math.sqrt(3.0 * target)
+        bound = base.value or math.sqrt(3.0 * target)
         low, high = 0.0, math.inf  # bounds that meet the target, and that do not
         best: _Coded | None = None
         for _ in range(_SEARCHES):
