@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -77,8 +78,8 @@ def _write(path: Path, rows: Sequence[Row]) -> None:
         writer.writerows(asdict(row) for row in rows)
 
 
-def _typed(entry: dict[str, str]) -> dict[str, str | int | float]:
-    kinds = {"str": str, "int": int, "float": float}
+def _typed(entry: dict[str, str]) -> dict[str, Any]:
+    kinds: dict[str, Any] = {"str": str, "int": int, "float": float}
     return {f.name: kinds[str(f.type)](entry[f.name]) for f in fields(Row)}
 
 

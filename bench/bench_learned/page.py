@@ -21,16 +21,16 @@ def write_page(rows: Sequence[Row], page: Path, data: Path) -> list[Path]:
     scene = [row for row in rows if row.field.startswith("scene:")]
     text = [
         "# GWLZ: what was measured\n",
-        "Written by `make bench-learned` from `bench/results/learned/gwlz.csv`. Bytes are of whole streams, all side "
-        "information included.\nA field is cut to 2^21 cells, as one chunk would be; cells that are no data are "
-        "filled with the mean, for SZ3's sake.\n",
+        "Written by `make bench-learned` from `bench/results/learned/gwlz.csv`. Bytes are of whole streams, "
+        "all side information included.\nA field is cut to 2^21 cells, as one chunk would be; cells that are "
+        "no data are filled with the mean, for SZ3's sake.\n",
         "## At the PSNR of the base\n",
-        'GWLZ is asked for the PSNR that the base reaches at a bound relative to the range (`target="psnr"`). '
-        "*gain*: dB of the\nenhancer on the base's own stream.\n",
+        "GWLZ is asked for the PSNR that the base reaches at a bound relative to the range "
+        '(`target="psnr"`). *gain*: dB of the\nenhancer on the base\'s own stream.\n',
         _summary(real),
         "\n## Within the bound of the base\n",
-        '`target="bound"`: every value within the bound; *bytes*: over the base at the same bound; *net*: over '
-        "what the base alone takes\nfor the PSNR that is reached, read from its own streams.\n",
+        '`target="bound"`: every value within the bound; *bytes*: over the base at the same bound; *net*: '
+        "over what the base alone takes\nfor the PSNR that is reached, read from its own streams.\n",
         _strict(real),
         "\n## Speed\n",
         _speed(rows),
@@ -42,8 +42,8 @@ def write_page(rows: Sequence[Row], page: Path, data: Path) -> list[Path]:
     if _draw(data / f"{_SLICE}.npy", figure):
         text += [
             "\n## A slice\n",
-            f"`{_SLICE}` at 1e-2 of its range: the original, what SZ gives, what GWLZ over it gives within the same "
-            f"bound, and the errors of both.\n\n![a slice before and after]({figure.name})\n",
+            f"`{_SLICE}` at 1e-2 of its range: the original, what SZ gives, what GWLZ over it gives "
+            f"within the same bound, and the errors of both.\n\n![a slice before and after]({figure.name})\n",
         ]
         written.append(figure)
     text += ["\n## Every field\n", _fields(real)]
@@ -142,9 +142,9 @@ def _scene(rows: Sequence[Row]) -> str:
 
     head = ["field", "bound", "SZ3, dB", "gain", "bytes at equal PSNR", "side bytes", "of the raw bytes"]
     note = (
-        f"{rows[0].shape} cells, made on the spot (`bench/bench_learned/scene.py`); base SZ3. The paper (abstract) "
-        "says up to 20 % of PSNR on Nyx\nfields at an overhead as low as 0.0003 of the size; these fields are not "
-        "Nyx.\n\n"
+        f"{rows[0].shape} cells, made on the spot (`bench/bench_learned/scene.py`); base SZ3. The paper "
+        "(abstract) says up to 20 % of PSNR on Nyx\nfields at an overhead as low as 0.0003 of the size; "
+        "these fields are not Nyx.\n\n"
     )
     return note + _table(head, map(line, rows))
 

@@ -1,4 +1,4 @@
-"""A lognormal field like a density of matter, made on the spot: the scene of the GWLZ paper, as far as it fits."""
+"""A lognormal field like a density of matter, made on the spot: the GWLZ paper's scene, as far as it fits."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ __all__ = ["scene"]
 def scene(size: int, seed: int = 1) -> dict[str, Array]:
     """Return a density, its logarithm and three fields that follow it, float32, shape (size, size, size).
 
-    The logarithm is a Gaussian field of power spectrum k**-3.7, three times as wide as one standard deviation of
-    1.5 / 3; the siblings are a temperature that goes with density**0.6, a velocity of the same waves, and a
-    second component that follows the density with a scatter of its own.
+    The logarithm is a Gaussian field of power spectrum k**-3.7 and standard deviation 1.5; the siblings are a
+    temperature that goes with density**0.6, a velocity of the same waves, and a second component that follows
+    the density with a scatter of its own.
     """
     rng = np.random.default_rng(seed)
     wave = np.fft.rfftn(rng.standard_normal((size,) * 3, dtype=np.float32))

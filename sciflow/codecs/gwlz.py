@@ -15,7 +15,7 @@ import base64
 import binascii
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import numpy as np
@@ -57,9 +57,11 @@ _SEARCHES = 6
 _CLOSE = 0.002
 """A squared error this near below its target, relatively, is not searched further."""
 WORTH = (0.1, 0.6)
-"""Least and most share of the base stream that a neper of squared error is taken to be worth."""
-_MARGIN = 0.01
-"""Share of what an enhancer is worth that it must gain, or it is left out."""
+"""Share of the base stream that a neper of squared error is worth: where it is not known, and at most."""
+_STEP = 0.5
+"""A base's bound is moved by this to learn what its bytes do."""
+_MARGIN = 0.1
+"""Share of what an enhancer is worth that it must gain within a bound, or it is left out."""
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
@@ -498,20 +500,14 @@ class _Coder:
         """The share of its bytes that the base would spend on a neper less of squared error, measured."""
         if not base.tunable or not bound > 0.0:
             return WORTH[0]
-        probe = (
-            SZBase(replace(base.config, level="quick", verify=False)) if isinstance(base, SZBase) else base
-        )
-        sizes, errors = [], []
-        for value in (bound, 0.8 * bound):
-            moved = probe.with_bound(value)
-            tried = moved.encode(self._array)
-            decoded = moved.decode(memoryview(tried), self._stored.dtype, self._stored.shape)
-            sizes.append(len(tried))
-            errors.append(self._mse_of(decoded))
-        if min(errors) <= 0.0 or errors[0] <= errors[1]:
-            return WORTH[0]
-        slope = math.log(sizes[1] / sizes[0]) / math.log(errors[0] / errors[1])
-        return min(max(slope, WORTH[0]), WORTH[1])
+        moved = base.with_bound(_STEP * bound)
+        tried = moved.encode(self._array)
+        shape, dtype = self._stored.shape, self._stored.dtype
+        before = self._mse_of(base.decode(memoryview(stream), dtype, shape))
+        after = self._mse_of(moved.decode(memoryview(tried), dtype, shape))
+        if not 0.0 < after < before:
+            return 0.0
+        return min(max(math.log(len(tried) / len(stream)) / math.log(before / after), 0.0), WORTH[1])
 
     def _mse_of(self, decoded: NDArray[Any]) -> float:
         with np.errstate(invalid="ignore", over="ignore"):

@@ -168,7 +168,7 @@ def read_enhanced(view: memoryview) -> Enhanced:
 
 
 def _checksum(front: bytes | memoryview, base: memoryview) -> int:
-    # Q: why not CRC-32C? A: SZ seals its blocks with one, and the CRC of data and their own CRC is a constant:
+    # Q: why not CRC-32C? A: SZ seals its blocks with one, and the CRC of data with their own CRC is constant:
     # it would not see one sealed base stream put in place of another.
     return zlib.crc32(base, zlib.crc32(front))
 
