@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests import reference_decoder
-from tests.reference_decoder import Truncated, Unsupported, require
+from tests.reference_reader import Truncated, Unsupported, require
 
 Values = NDArray[Any]
 

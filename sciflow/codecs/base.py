@@ -261,7 +261,7 @@ def _usable(config: SZConfig) -> SZConfig:
         raise InvalidArgument(
             "base with rewrite_safe=True: an enhancer would move its values off their lattice"
         )
-    if config.bound.kind == "pointwise_rel":
+    if config.bound.kind not in ("abs", "rel", "psnr"):
         raise InvalidArgument(
             f"base with {config.bound!r}: an enhancer corrects all values alike; give abs, rel or psnr"
         )

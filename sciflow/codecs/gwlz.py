@@ -60,6 +60,10 @@ WORTH = (0.1, 0.6)
 """Share of the base stream that a neper of squared error is worth: where it is not known, and at most."""
 _STEP = 0.5
 """A base's bound is moved by this to learn what its bytes do."""
+_FEWEST = 512
+"""Fewer cells teach the engine nothing (FEWEST in codecs/enhance/fit.cpp)."""
+_SQUARABLE = (1e-140, 1e140)
+"""Bounds whose square stays a normal double."""
 _MARGIN = 0.1
 """Share of what an enhancer is worth that it must gain within a bound, or it is left out."""
 
@@ -498,7 +502,9 @@ class _Coder:
 
     def _slope(self, base: BaseCodec, stream: bytes, bound: float) -> float:
         """The share of its bytes that the base would spend on a neper less of squared error, measured."""
-        if not base.tunable or not bound > 0.0:
+        if self._stored.size < _FEWEST:
+            return 0.0
+        if not base.tunable or not _SQUARABLE[0] < bound < _SQUARABLE[1]:
             return WORTH[0]
         moved = base.with_bound(_STEP * bound)
         tried = moved.encode(self._array)
@@ -511,9 +517,9 @@ class _Coder:
 
     def _mse_of(self, decoded: NDArray[Any]) -> float:
         with np.errstate(invalid="ignore", over="ignore"):
-            error = self._stored.astype(np.float64) - decoded
-            keep = np.isfinite(error)
-        return float(np.mean(np.square(error), where=keep)) if keep.any() else 0.0
+            squares = np.square(self._stored.astype(np.float64) - decoded)
+            keep = np.isfinite(squares)
+            return float(np.mean(squares, where=keep)) if keep.any() else 0.0
 
     def _enhance(
         self, base: BaseCodec, stream: bytes, *, worth: float, bound: float, own: bool = True

@@ -114,6 +114,8 @@ def swinging(shape: tuple[int, ...], axis: int = -1, dtype: str = "<f8") -> Fiel
         total = total.cumsum(axis)
         total = total - total.mean(axis, keepdims=True).round().astype(np.int64)
     return np.asarray(total * 3 / 7168).astype(dtype)
+
+
 def ripples(shape: tuple[int, ...], dtype: str = "<f4", *, hole: bool = False) -> Field:
     """Waves across all axes, as integer recurrences make them, with a little noise; NaN in a hole."""
     wave = [0, 4096]
