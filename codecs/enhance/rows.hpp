@@ -97,9 +97,35 @@ static inline __m256i enhance_filter_eight(const enhance::FilterRow& job, size_t
 }
 #endif
 
+#if defined(__AVX512BW__) && defined(__AVX512F__)
+// The same for sixteen cells.
+static inline __m256i enhance_filter_sixteen(const enhance::FilterRow& job, size_t i) {
+    using namespace enhance;
+    const auto load = [](const int32_t* p) { return _mm512_loadu_si512(p); };
+    const auto cut = [](__m512i v, int32_t most) {
+        return _mm512_max_epi32(_mm512_min_epi32(v, _mm512_set1_epi32(most)), _mm512_set1_epi32(-most));
+    };
+    const __m512i here = load(job.t + i), c = load(job.classes + i);
+    __m512i sum = _mm512_i32gather_epi32(c, job.bias, 4);
+    for (int p = 0; p < job.pairs; ++p) {
+        const __m512i u = _mm512_sub_epi32(load(job.t + i + job.step[p]), here);
+        const __m512i v = _mm512_sub_epi32(load(job.t + i - job.step[p]), here);
+        const __m512i linear = _mm512_add_epi32(cut(u, LINEAR_CUT), cut(v, LINEAR_CUT));
+        const __m512i clipped = _mm512_add_epi32(cut(u, CLIPPED_CUT), cut(v, CLIPPED_CUT));
+        const __m512i both = _mm512_mask_blend_epi16(0xaaaaaaaa, linear, _mm512_slli_epi32(clipped, 16));
+        const __m512i w = _mm512_i32gather_epi32(c, job.weights + p * MAX_CLASSES, 4);
+        sum = _mm512_add_epi32(sum, _mm512_madd_epi16(both, w));
+    }
+    return _mm512_cvtepi32_epi16(cut(_mm512_srav_epi32(sum, _mm512_set1_epi32(job.shift)), 32767));
+}
+#endif
+
 static void enhance_filter(const enhance::FilterRow& job) {
     size_t i = 0;
-#if defined(__AVX2__)
+#if defined(__AVX512BW__) && defined(__AVX512F__)
+    for (; i + 16 <= job.n; i += 16)
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(job.out + i), enhance_filter_sixteen(job, i));
+#elif defined(__AVX2__)
     for (; i + 16 <= job.n; i += 16) {
         const __m256i a = enhance_filter_eight(job, i), b = enhance_filter_eight(job, i + 8);
         const __m256i packed = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xd8);

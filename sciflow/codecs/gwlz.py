@@ -14,8 +14,9 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import numpy as np
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 
 from sciflow._engine import native
 from sciflow.bounds import Bound, ValueRange
+from sciflow.codecs import network
 from sciflow.codecs.base import BaseCodec, BaseLike, ChainBase, SZBase, as_stored, parse_base
 from sciflow.codecs.sentinels import sentinel_bits
 from sciflow.codecs.stream import BytesLike, as_bytes_view, check_status
@@ -48,10 +50,16 @@ __all__ = [
 
 Target = Literal["bound", "psnr"]
 Groups = Literal["auto", "value", "quantile", "activity"]
+Enhancer = Literal["wiener", "cnn"]
 _TARGETS: tuple[Target, ...] = get_args(Target)
 GROUPS: tuple[Groups, ...] = get_args(Groups)
 _MAX_GROUPS = 64
+_ENHANCERS: tuple[Enhancer, ...] = get_args(Enhancer)
 DEFAULT_GROUPS = 16
+_DEFAULT_NETWORKS = 4
+_MAX_SECONDS = 86400.0
+_NETWORK = 3
+"""The kind of a body that begins with a network."""
 _SEARCHES = 6
 """Base streams that are tried for a PSNR."""
 _CLOSE = 0.002
@@ -97,6 +105,17 @@ class GWLZConfig:
         in base64. A chunk takes it where that is smaller than one of its own.
     tune : str, optional
         For a base that is not SZ, with target "psnr": its parameter that holds the error bound.
+    enhancer : {"wiener", "cnn"}
+        Filters, or small networks that are trained while encoding (needs torch; by default 4 groups, by
+        quantiles of value). A network is slow to make and its values may differ in the last bits on another
+        machine, where decoding then fails: for experiments, not for archives.
+    seed : int
+        Of a network's training.
+    time_budget : float
+        Seconds that training a network may take, for each array that is encoded.
+    progress : bool, optional
+        Show a bar while training; None does so on a terminal. A choice of the running program: no part of
+        equality or of the JSON form.
 
     Raises
     ------
@@ -119,6 +138,10 @@ class GWLZConfig:
     bound: Bound | None
     shared: bytes
     tune: str | None
+    enhancer: Enhancer
+    seed: int
+    time_budget: float
+    progress: bool | None
 
     def __init__(
         self,
@@ -131,6 +154,10 @@ class GWLZConfig:
         bound: Bound | float | None = None,
         shared: bytes | str | None = None,
         tune: str | None = None,
+        enhancer: Enhancer = "wiener",
+        seed: int = 0,
+        time_budget: float = 20.0,
+        progress: bool | None = False,
     ) -> None:
         assign = object.__setattr__
         assign(self, "base", parse_base(base, tune=tune))
@@ -141,6 +168,10 @@ class GWLZConfig:
         assign(self, "bound", bound if isinstance(bound, Bound) or bound is None else Bound.abs(bound))
         assign(self, "shared", _model_bytes(shared))
         assign(self, "tune", tune)
+        assign(self, "enhancer", enhancer)
+        assign(self, "seed", seed)
+        assign(self, "time_budget", time_budget)
+        assign(self, "progress", progress)
         self._check()
 
     def _check(self) -> None:
@@ -148,6 +179,18 @@ class GWLZConfig:
             raise InvalidArgument(f"target={self.target!r}: expected one of {', '.join(_TARGETS)}")
         if self.groups not in GROUPS:
             raise InvalidArgument(f"groups={self.groups!r}: expected one of {', '.join(GROUPS)}")
+        if self.enhancer not in _ENHANCERS:
+            raise InvalidArgument(f"enhancer={self.enhancer!r}: expected one of {', '.join(_ENHANCERS)}")
+        if self.enhancer == "cnn" and (self.groups == "activity" or self.shared):
+            raise InvalidArgument(
+                'enhancer="cnn": goes with groups by value or quantile, and without shared='
+            )
+        if type(self.seed) is not int or not 0 <= self.seed < 1 << 63:
+            raise InvalidArgument(f"seed={self.seed!r}: expected a whole number of 0 or more")
+        if not 0 < self.time_budget <= _MAX_SECONDS:
+            raise InvalidArgument(
+                f"time_budget={self.time_budget!r}: expected seconds, up to {_MAX_SECONDS:g}"
+            )
         count = self.n_groups
         if count is not None and (type(count) is not int or not 1 <= count <= _MAX_GROUPS):
             raise InvalidArgument(f"n_groups={count!r}: expected a whole number from 1 to {_MAX_GROUPS}")
@@ -180,6 +223,10 @@ class GWLZConfig:
             bound=self.bound,
             shared=self.shared,
             tune=self.tune,
+            enhancer=self.enhancer,
+            seed=self.seed,
+            time_budget=self.time_budget,
+            progress=self.progress,
         )
 
     @property
@@ -198,7 +245,7 @@ class GWLZConfig:
         InvalidArgument
             If a key is unknown, or a value is not allowed.
         """
-        names = [entry.name for entry in fields(cls)]
+        names = [entry.name for entry in fields(cls) if entry.name != "progress"]
         if not isinstance(data, Mapping) or "base" not in data:
             raise InvalidArgument(f'configuration {data!r}: expected an object with "base" at least')
         unknown = sorted(set(data) - set(names))
@@ -223,12 +270,15 @@ class GWLZConfig:
             "bound": None if self.bound is None else self.bound.to_json(),
             "shared": base64.b64encode(self.shared).decode("ascii") or None,
             "tune": self.tune,
+            "enhancer": self.enhancer,
+            "seed": self.seed,
+            "time_budget": self.time_budget,
         }
 
     def arguments(self) -> str:
         """Spell the arguments that make this configuration, defaults left out."""
         shown = {key: value for key, value in self.to_json().items() if value is not None}
-        defaults = {"target": "bound", "groups": "auto"}
+        defaults = {"target": "bound", "groups": "auto", "enhancer": "wiener", "seed": 0, "time_budget": 20.0}
         parts = [f"{key}={value!r}" for key, value in shown.items() if defaults.get(key) != value]
         return ", ".join(parts)
 
@@ -248,7 +298,7 @@ class GWLZInfo:
 
     Parameters
     ----------
-    enhancer : {"off", "own", "shared", "none"}
+    enhancer : {"off", "own", "shared", "none", "network"}
         ``"off"``: the base stream alone; ``"none"``: only values that the base lost were added.
     bound : Bound or None
         What every value was held to, as far as this stream says it.
@@ -260,7 +310,7 @@ class GWLZInfo:
         Whether every machine decodes the same bits.
     """
 
-    enhancer: Literal["off", "own", "shared", "none"]
+    enhancer: Literal["off", "own", "shared", "none", "network"]
     bound: Bound | None
     error: float | None
     mse: float | None
@@ -355,9 +405,12 @@ def decode(buf: BytesLike, config: GWLZConfig) -> NDArray[Any]:
         raise Corrupt(f"the header holds shape {stream.shape}: more than an address can reach")
     base = config.base if stream.tuned is None else config.base.with_bound(stream.tuned)
     decoded = base.decode(stream.base, stream.native_dtype, stream.stored_shape)
+    body = stream.body
+    if body[:1] == bytes((_NETWORK,)):
+        decoded, body = _apply_network(body, decoded)
     values = np.empty_like(decoded)
     status = native.enhance_decode(
-        stream.body, config.shared, decoded.reshape(-1), decoded.shape, values.reshape(-1)
+        body, config.shared, decoded.reshape(-1), decoded.shape, values.reshape(-1)
     )
     check_status(status, len(view) - len(stream.base))
     if native.crc32c(as_bytes_view(values)) != stream.output_crc:
@@ -388,7 +441,7 @@ def info(buf: BytesLike) -> GWLZInfo:
             reproducible=True,
         )
     stream = read_enhanced(view)
-    kinds: tuple[Literal["none", "own", "shared"], ...] = ("none", "own", "shared")
+    kinds: tuple[Literal["none", "own", "shared", "network"], ...] = ("none", "own", "shared", "network")
     kind = stream.body[0] if stream.body else len(kinds)
     if kind >= len(kinds):
         raise Corrupt(f"the enhancement is of kind {kind}: expected 0 to {len(kinds) - 1}")
@@ -415,6 +468,7 @@ class _Coder:
             sentinel_bits(base.config.preserve, self._stored.dtype) if isinstance(base, SZBase) else []
         )
         sentinels = np.array(self._patterns, dtype=f"u{self._stored.itemsize}").view(self._stored.dtype)
+        self._network: network.Network | None = None
         self._range = ValueRange.of(self._stored, preserve=sentinels.tolist())
 
     def to_bound(self) -> bytes:
@@ -525,6 +579,16 @@ class _Coder:
         self, base: BaseCodec, stream: bytes, *, worth: float, bound: float, own: bool = True
     ) -> _Coded:
         decoded = base.decode(memoryview(stream), self._stored.dtype, self._stored.shape)
+        tuned = base.tuned if isinstance(base, ChainBase) else None
+        if own and worth > 0.0 and self._config.enhancer == "cnn" and self._stored.size >= _FEWEST:
+            return self._with_network(stream, decoded, bound, tuned)
+        values, body, outcome = self._run(decoded, worth=worth, bound=bound, own=own)
+        return _Coded(stream, body, values, outcome, tuned)
+
+    def _run(
+        self, decoded: NDArray[Any], *, worth: float, bound: float, own: bool
+    ) -> tuple[NDArray[Any], bytes, EnhanceOutcome]:
+        """Let the engine enhance what was decoded."""
         values = np.empty_like(self._stored)
         options: EnhanceOptions = {
             "groups": GROUPS.index(self._config.groups),
@@ -540,8 +604,58 @@ class _Coder:
             self._stored.reshape(-1), decoded.reshape(-1), shape, options, values.reshape(-1)
         )
         check_status(status, 0)
-        tuned = base.tuned if isinstance(base, ChainBase) else None
+        return values, body, outcome
+
+    def _with_network(
+        self, stream: bytes, decoded: NDArray[Any], bound: float, tuned: float | None
+    ) -> _Coded:
+        """Train once, take back what breaks the bound, and let the engine add what the base itself lost."""
+        _, _, before = self._run(decoded, worth=0.0, bound=0.0, own=False)
+        if not _SQUARABLE[0] < before["base_most"] < _SQUARABLE[1]:
+            values, body, outcome = self._run(decoded, worth=0.0, bound=bound, own=False)
+            return _Coded(stream, body, values, outcome, tuned)
+        scale = float(np.float32(before["base_most"]))
+        if self._network is None:
+            self._network = network.train(
+                self._stored,
+                decoded,
+                scale=scale,
+                edges=self._edges(),
+                seed=self._config.seed,
+                budget=self._config.time_budget,
+                progress=self._config.progress,
+            )
+        packed = network.write_network(replace(self._network, scale=scale))
+        moved = network.apply(network.read_network(packed)[0], decoded)
+        marked = self._breaks(moved, bound)
+        moved[marked] = decoded[marked]
+        values, rest, outcome = self._run(moved, worth=0.0, bound=bound, own=False)
+        marks = network.write_marks(marked) if marked.any() else b""
+        body = bytes((_NETWORK,)) + struct.pack("<II", len(packed), len(marks)) + packed + marks + rest
+        outcome["kind"] = _NETWORK
+        outcome["base_squares"], outcome["base_most"] = before["base_squares"], before["base_most"]
         return _Coded(stream, body, values, outcome, tuned)
+
+    def _edges(self) -> NDArray[np.float32]:
+        """Values between the groups of networks."""
+        count = self._config.n_groups or _DEFAULT_NETWORKS
+        finite = self._stored[np.isfinite(self._stored)]
+        if self._config.groups == "value":
+            edges = np.linspace(self._range.min, self._range.max, count + 1)[1:-1]
+        else:
+            edges = np.quantile(finite, np.arange(1, count) / count)
+        return np.unique(edges.astype(np.float32))
+
+    def _breaks(self, values: NDArray[Any], bound: float) -> NDArray[np.bool_]:
+        """Cells that a network may not touch, and those that it moves out of the bound."""
+        x = self._stored
+        bits = f"u{x.itemsize}"
+        listed = np.isin(x.view(bits), np.array(self._patterns, bits))
+        with np.errstate(invalid="ignore", over="ignore"):
+            kept = np.isfinite(x) & ~listed & ~((x == 0) & np.signbit(x))
+            far = np.abs(x.astype(np.longdouble) - values) > (bound if bound > 0.0 else np.inf)
+        mark = np.isin(values.view(bits), np.array(self._patterns, bits))
+        return np.asarray(~kept | far | mark, dtype=bool)
 
     def _gains(self, coded: _Coded, worth: float, added: int) -> bool:
         """Whether the base would have to spend more for the same mean square error."""
@@ -567,12 +681,30 @@ class _Coder:
                 error=coded.outcome["most"],
                 mse=coded.mse,
                 tuned=coded.tuned,
-                network=False,
+                network=coded.outcome["kind"] == _NETWORK,
                 body=coded.body,
                 output_crc=native.crc32c(as_bytes_view(coded.values)),
                 base=memoryview(coded.base),
             )
         )
+
+
+def _apply_network(body: bytes, decoded: NDArray[Any]) -> tuple[NDArray[Any], bytes]:
+    """What a network makes of decoded values, marks taken back, and the engine's body behind it."""
+    if len(body) < 9:
+        raise Truncated("the stream ends in the lengths of its network")
+    sizes = struct.unpack_from("<II", body, 1)
+    ends = (9 + sizes[0], 9 + sizes[0] + sizes[1])
+    if len(body) < ends[1]:
+        raise Truncated("the stream ends in its network")
+    found, rest = network.read_network(body[9 : ends[0]])
+    if rest:
+        raise Corrupt(f"{len(rest)} bytes behind the network: no encoder leaves any")
+    values = network.apply(found, decoded)
+    if sizes[1]:
+        marked = network.read_marks(body[ends[0] : ends[1]], decoded.size).reshape(decoded.shape)
+        values[marked] = decoded[marked]
+    return values, body[ends[1] :]
 
 
 def _between(low: float, high: float, wanted: float) -> float:

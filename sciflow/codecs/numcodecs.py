@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sciflow.bounds import Bound
 from sciflow.codecs import gwlz, sz
 from sciflow.codecs.base import BaseLike
-from sciflow.codecs.gwlz import Groups, GWLZConfig, Target
+from sciflow.codecs.gwlz import Enhancer, Groups, GWLZConfig, Target
 from sciflow.codecs.sentinels import Sentinel
 from sciflow.codecs.sz import Level, SZConfig
 
@@ -151,6 +151,14 @@ class GWLZ(Codec):  # type: ignore[misc] # numcodecs ships no types
         An enhancer that is fitted once for many chunks.
     tune : str, optional
         For a base that is not SZ, with target "psnr": its parameter that holds the error bound.
+    enhancer : {"wiener", "cnn"}
+        Filters, or small networks (needs torch; not reproducible on every machine).
+    seed : int
+        Of a network's training.
+    time_budget : float
+        Seconds that training a network may take, for each array that is encoded.
+    progress : bool, optional
+        Show a bar while training; None does so on a terminal.
 
     Raises
     ------
@@ -183,6 +191,10 @@ class GWLZ(Codec):  # type: ignore[misc] # numcodecs ships no types
         bound: Bound | float | None = None,
         shared: bytes | str | None = None,
         tune: str | None = None,
+        enhancer: Enhancer = "wiener",
+        seed: int = 0,
+        time_budget: float = 20.0,
+        progress: bool | None = False,
     ) -> None:
         self._config = GWLZConfig(
             base,
@@ -193,6 +205,10 @@ class GWLZ(Codec):  # type: ignore[misc] # numcodecs ships no types
             bound=bound,
             shared=shared,
             tune=tune,
+            enhancer=enhancer,
+            seed=seed,
+            time_budget=time_budget,
+            progress=progress,
         )
 
     @property

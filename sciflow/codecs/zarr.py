@@ -16,7 +16,7 @@ from zarr.abc.store import RangeByteRequest
 from sciflow.bounds import Bound
 from sciflow.codecs import gwlz, partial, sz
 from sciflow.codecs.base import BaseLike, SZBase
-from sciflow.codecs.gwlz import Groups, GWLZConfig, Target
+from sciflow.codecs.gwlz import Enhancer, Groups, GWLZConfig, Target
 from sciflow.codecs.sentinels import Sentinel, sentinel_bits
 from sciflow.codecs.stream import MAX_BLOCK_VALUES, StreamInfo, as_bytes_view
 from sciflow.codecs.sz import Level, SZConfig
@@ -128,6 +128,11 @@ class SZ(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
         object.__setattr__(codec, "config", SZConfig.from_json(data.get("configuration")))
         return codec
 
+    @property
+    def promise(self) -> Bound | None:
+        """What every value of a chunk is held to."""
+        return self.config.bound
+
     def to_dict(self) -> dict[str, JSON]:
         """``{"name", "configuration"}``, as strict JSON."""
         return {"name": self.codec_name, "configuration": self.config.to_json()}
@@ -234,6 +239,14 @@ class GWLZ(ArrayBytesCodec):
         An enhancer that is fitted once for many chunks; it is kept in the array's metadata.
     tune : str, optional
         For a base that is not SZ, with target "psnr": its parameter that holds the error bound.
+    enhancer : {"wiener", "cnn"}
+        Filters, or small networks (needs torch; not reproducible on every machine).
+    seed : int
+        Of a network's training.
+    time_budget : float
+        Seconds that training a network may take, for each array that is encoded.
+    progress : bool, optional
+        Show a bar while training; None does so on a terminal.
 
     Raises
     ------
@@ -270,6 +283,10 @@ class GWLZ(ArrayBytesCodec):
         bound: Bound | float | None = None,
         shared: bytes | str | None = None,
         tune: str | None = None,
+        enhancer: Enhancer = "wiener",
+        seed: int = 0,
+        time_budget: float = 20.0,
+        progress: bool | None = False,
     ) -> None:
         config = GWLZConfig(
             base,
@@ -280,6 +297,10 @@ class GWLZ(ArrayBytesCodec):
             bound=bound,
             shared=shared,
             tune=tune,
+            enhancer=enhancer,
+            seed=seed,
+            time_budget=time_budget,
+            progress=progress,
         )
         object.__setattr__(self, "config", config)
 
@@ -297,6 +318,14 @@ class GWLZ(ArrayBytesCodec):
         codec = cls.__new__(cls)
         object.__setattr__(codec, "config", GWLZConfig.from_json(data.get("configuration")))
         return codec
+
+    @property
+    def promise(self) -> Bound | None:
+        """What every value of a chunk is held to; None where only the PSNR is, or a base alone knows."""
+        base = self.config.base
+        if self.config.target == "bound" and isinstance(base, SZBase):
+            return base.config.bound
+        return self.config.bound
 
     def to_dict(self) -> dict[str, JSON]:
         """``{"name", "configuration"}``, as strict JSON."""
