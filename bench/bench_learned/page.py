@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from bench.bench_learned.measure import BASES, Row, psnr_of
+from bench.bench_learned.networks import NetworkRow
 
 __all__ = ["write_page"]
 
 _SLICE = "turb_vorticity_3d"
 
 
-def write_page(rows: Sequence[Row], page: Path, data: Path) -> list[Path]:
+def write_page(rows: Sequence[Row], networks: Sequence[NetworkRow], page: Path, data: Path) -> list[Path]:
     """Write the page, and its figure where the field that it shows is there; return what was written."""
     real = [row for row in rows if not row.field.startswith("scene:")]
     scene = [row for row in rows if row.field.startswith("scene:")]
@@ -35,6 +36,8 @@ def write_page(rows: Sequence[Row], page: Path, data: Path) -> list[Path]:
         "\n## Speed\n",
         _speed(rows),
     ]
+    if networks:
+        text += ["\n## Filters and networks\n", _networks(networks)]
     if scene:
         text += ["\n## A lognormal scene\n", _scene(scene)]
     written = [page]
@@ -125,6 +128,25 @@ def _speed(rows: Sequence[Row]) -> str:
     sizes = f"{len(large)} rows of 4 to 9 MB, one thread, CPU time"
     speed = f"{apply[len(apply) // 2]:.0f} MB/s" if apply else "not measured"
     return f"Median over {sizes}: {fit[len(fit) // 2]:.0f} ms to fit and apply; {speed} to apply.\n"
+
+
+def _networks(rows: Sequence[NetworkRow]) -> str:
+    def line(row: NetworkRow) -> Sequence[str]:
+        return [
+            row.field,
+            row.enhancer,
+            f"{row.gain_db:+.2f}",
+            f"{row.enhancer_bytes} ({100 * row.enhancer_bytes / row.base_bytes:.1f} %)",
+            f"{row.make_seconds:.2f}",
+            f"{row.apply_seconds:.2f}",
+        ]
+
+    head = ["field", "enhancer", "dB", "bytes (of SZ's at 1e-2)", "seconds to make", "to apply"]
+    note = (
+        "The same SZ stream at 1e-2 of the range, no bound on the corrections. Training on one thread "
+        "of the CPU. The recipe of NeurLZ was not built.\n\n"
+    )
+    return note + _table(head, map(line, rows))
 
 
 def _scene(rows: Sequence[Row]) -> str:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from sciflow._engine import native
 from sciflow.codecs.base import SZBase, as_stored
-from sciflow.codecs.gwlz import DEFAULT_GROUPS, GROUPS, WORTH, GWLZConfig
+from sciflow.codecs.enhancement import DEFAULT_GROUPS, WORTH
+from sciflow.codecs.gwlz import GWLZConfig
 from sciflow.codecs.sentinels import sentinel_bits
 from sciflow.codecs.stream import check_status
 from sciflow.codecs.sz import check_dtype
@@ -72,7 +73,7 @@ def fit_shared(chunks: Iterable[NDArray[np.floating]], config: GWLZConfig) -> by
         arrays,
         shapes,
         {
-            "groups": GROUPS.index(config.groups),
+            "groups": config.groups_number,
             "n_groups": config.n_groups or DEFAULT_GROUPS,
             "worth": sum(WORTH) / 2 * nbytes,
             "own": True,
