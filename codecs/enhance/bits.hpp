@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <utility>
 
 #include "bytes.hpp"
 
@@ -49,8 +50,8 @@ class BitEncoder {
             break;
         }
         for (int i = 0; i < 4; ++i) push();
-        for (size_t i = 0; i < FREE_BYTES && bytes_.size() > 1 && bytes_.back() == 0; ++i) bytes_.pop_back();
-        return Bytes(bytes_.begin() + 1, bytes_.end());
+        for (size_t i = 0; i < FREE_BYTES && !bytes_.empty() && bytes_.back() == 0; ++i) bytes_.pop_back();
+        return std::move(bytes_);
     }
 
   private:
@@ -65,7 +66,7 @@ class BitEncoder {
         low_ = (low_ & 0x00ffffff) << 8;
     }
 
-    Bytes bytes_{0};  // what a carry could reach, before the first byte; it never does
+    Bytes bytes_;  // a carry never reaches beyond the first
     uint64_t low_ = 0;
     uint32_t range_ = 0xffffffff;
 };

@@ -129,6 +129,7 @@ bool stays_in_range(const Model& model) {
 
 Bytes write_model(const Model& model) {
     Bytes bytes;
+    bytes.reserve(512);
     Writer out(bytes);
     out.u8(static_cast<uint8_t>(model.axes | static_cast<int>(model.second) << 2));
     out.raw(model.unit);
