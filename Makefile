@@ -18,10 +18,10 @@ FUZZ_TARGETS := $(basename $(notdir $(wildcard codecs/fuzz/*.cpp)))
 MODULES := $(shell find sciflow -name '*.py' | sort | cksum | cut -d ' ' -f 1)
 CXX_FILES = $(shell find codecs -name '*.cpp' -o -name '*.hpp' -o -name '*.h')
 
-.PHONY: help build demo test lint format bench docs wheel engine-test sanitize fuzz golden-new clean
+.PHONY: help build demo test lint format bench bench-learned docs wheel engine-test sanitize fuzz golden-new clean
 
 help: ## List the recipes
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 # The environment and the compiled engine, made on first use and again when what they are made from changes.
 $(BIN)/python:
@@ -68,6 +68,9 @@ format: .venv/.ready ## Rewrite the sources in the house format
 
 bench: .venv/.ready ## Compare with the peers; writes CSV and plot into bench/
 	$(BIN)/python -m bench
+
+bench-learned: .venv/.ready ## Compare GWLZ with SZ3 and SZ at equal PSNR; writes CSV, page and figure
+	$(BIN)/python -m bench.bench_learned
 
 docs: .venv/.docs ## Build the documentation into docs/_build
 	$(BIN)/python -m sphinx -E -W --keep-going -q docs docs/_build

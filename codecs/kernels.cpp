@@ -25,6 +25,7 @@ namespace {
 #include "entropy/rans.hpp"
 #include "entropy/contexts.hpp"
 #include "entropy/planes.hpp"
+#include "enhance/rows.hpp"
 }  // namespace
 
 extern const Kernels table;
@@ -49,6 +50,9 @@ const Kernels table = {
     {model_grid<int64_t>, decode_grid<int64_t>, take_low<int64_t>, give_low<int64_t>},
     rans_encode_row,
     rans_decode_row,
+    {enhance_to_fixed<float>, enhance_correct<float>},
+    {enhance_to_fixed<double>, enhance_correct<double>},
+    {enhance_activity, enhance_sum_of_five, enhance_count_edges, enhance_filter},
 };
 
 }  // namespace sciflow::SCIFLOW_ISA

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "enhance/rows_seam.hpp"
 #include "grid.hpp"
 
 namespace sciflow {
@@ -252,6 +253,9 @@ struct Kernels {
     uint8_t* (*rans_encode_row)(const uint8_t* symbols, const uint8_t* contexts, const uint8_t* table_of, size_t n,
                                 const EncodeTables& tables, uint32_t* state, uint32_t lanes, uint8_t* words);
     void (*rans_decode_row)(RansDecoder& rans, const uint8_t* tables, uint8_t* symbols, size_t n);
+    enhance::FixedPoint<float> fixed_f32;
+    enhance::FixedPoint<double> fixed_f64;
+    enhance::EnhanceRows enhance;
 };
 
 const Kernels& kernels();                   // the best for this machine
@@ -281,6 +285,11 @@ template <class T>
 const Steps<T>& steps(const Kernels& k) {
     if constexpr (sizeof(T) == 4) return k.steps_f32;
     else return k.steps_f64;
+}
+template <class T>
+const enhance::FixedPoint<T>& fixed_point(const Kernels& k) {
+    if constexpr (sizeof(T) == 4) return k.fixed_f32;
+    else return k.fixed_f64;
 }
 template <class Q>
 const Entropy<Q>& entropy(const Kernels& k) {

@@ -9,30 +9,12 @@
 
 #include "codec.hpp"
 #include "kernels.hpp"
+#include "module.hpp"
 
 namespace nb = nanobind;
 using namespace sciflow;
 
 namespace {
-
-// A buffer held for as long as a call reads or writes it, GIL or not.
-class Buffer {
-  public:
-    Buffer(nb::handle object, int flags) {
-        if (PyObject_GetBuffer(object.ptr(), &view_, flags) != 0) throw nb::python_error();
-    }
-    ~Buffer() { PyBuffer_Release(&view_); }
-    Buffer(const Buffer&) = delete;
-    Buffer& operator=(const Buffer&) = delete;
-
-    void* data() const { return view_.buf; }
-    size_t size() const { return static_cast<size_t>(view_.len); }
-    size_t item() const { return static_cast<size_t>(view_.itemsize); }
-    View bytes() const { return View(static_cast<const uint8_t*>(view_.buf), size()); }
-
-  private:
-    Py_buffer view_;
-};
 
 struct Request {
     Header header;
@@ -173,5 +155,6 @@ NB_MODULE(_native, m) {
     m.def("decode_block", &decode_one_block, nb::arg("header"), nb::arg("block"), nb::arg("index"), nb::arg("out"));
     m.def("encoded_size_bound", &encoded_size_bound, nb::arg("nbytes"), nb::arg("ndim"));
     m.def("crc32c", [](nb::handle data) { return crc32c(Buffer(data, PyBUF_C_CONTIGUOUS).bytes()); }, nb::arg("data"));
+    register_enhance(m);
     m.def("simd", [] { return std::string(kernels().name); });
 }

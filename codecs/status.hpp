@@ -14,6 +14,7 @@ enum class Status : int {
     bad_argument = 4,    // the caller's mistake
     bound_violated = 5,  // the encoder caught itself breaking its promise: a bug
     no_memory = 6,
+    other_model = 7,  // the stream names a model that is not the one at hand
 };
 
 inline constexpr uint8_t STREAM_MAJOR = 0;

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sciflow.bounds import Bound, Resolved, ValueRange, resolve
-    from sciflow.codecs.numcodecs import SZ
+    from sciflow.codecs.numcodecs import GWLZ, SZ
     from sciflow.errors import (
         BoundViolated,
         Corrupt,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "GWLZ",
     "SZ",
     "Bound",
     "BoundViolated",
@@ -58,7 +59,7 @@ __all__ = [
 ]
 
 _HOME = {
-    "SZ": "sciflow.codecs.numcodecs",
+    **dict.fromkeys(["GWLZ", "SZ"], "sciflow.codecs.numcodecs"),
     **dict.fromkeys(["Bound", "Resolved", "ValueRange", "resolve"], "sciflow.bounds"),
     "compare": "sciflow.metrics",
     **dict.fromkeys(

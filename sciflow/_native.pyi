@@ -45,10 +45,41 @@ class HeaderFields(TypedDict):
     block_rows: int
     block_offsets: list[int]
 
+class EnhanceOptions(TypedDict):
+    groups: int
+    n_groups: int
+    worth: float
+    own: bool
+    shared: bytes
+    preserve: list[int]
+    bound: float
+
+class EnhanceOutcome(TypedDict):
+    kind: int
+    base_squares: float
+    squares: float
+    base_most: float
+    most: float
+    cells: int
+    exact: int
+
 def encode(data: NDArray[Any], shape: tuple[int, ...], opts: EncodeOptions) -> tuple[int, bytes]: ...
 def decode_into(stream: Buffer, out: NDArray[Any], threads: int) -> tuple[int, int]: ...
 def info(stream: Buffer) -> tuple[int, int, HeaderFields]: ...
 def decode_block(header: Buffer, block: Buffer, index: int, out: NDArray[Any]) -> tuple[int, int]: ...
 def encoded_size_bound(nbytes: int, ndim: int) -> int: ...
+def enhance_encode(
+    original: NDArray[Any],
+    decoded: NDArray[Any],
+    shape: tuple[int, ...],
+    opts: EnhanceOptions,
+    out: NDArray[Any],
+) -> tuple[int, bytes, EnhanceOutcome]: ...
+def enhance_decode(
+    body: Buffer, shared: Buffer, decoded: NDArray[Any], shape: tuple[int, ...], out: NDArray[Any]
+) -> int: ...
+def enhance_fit(
+    arrays: list[NDArray[Any]], shapes: list[tuple[int, ...]], opts: EnhanceOptions
+) -> tuple[int, bytes]: ...
 def crc32c(data: Buffer) -> int: ...
 def simd() -> str: ...

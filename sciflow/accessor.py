@@ -14,7 +14,7 @@ import xarray as xr
 import zarr
 
 from sciflow.bounds import Bound
-from sciflow.codecs.zarr import SZ
+from sciflow.codecs.zarr import GWLZ, SZ
 from sciflow.errors import InvalidArgument
 from sciflow.metrics import compare
 from sciflow.store.conventions import recorded_bound
@@ -56,6 +56,7 @@ class SciflowAccessor:
         bound: BoundLike = None,
         per_variable: Mapping[str, BoundLike] | None = None,
         regions: Mapping[str, RegionsLike] | None = None,
+        enhance: bool = False,
         level: Level = "balanced",
         chunks: Mapping[str, int] | str | None = None,
         rewrite_safe: bool = False,
@@ -74,6 +75,7 @@ class SciflowAccessor:
             bound=bound,
             per_variable=per_variable,
             regions=regions,
+            enhance=enhance,
             level=level,
             chunks=chunks,
             rewrite_safe=rewrite_safe,
@@ -171,8 +173,8 @@ def check_region(
         array = group.get(name)
         if not isinstance(array, zarr.Array) or array.metadata.zarr_format == 2:
             continue
-        codec = next((codec for codec in array.metadata.codecs if isinstance(codec, SZ)), None)
-        if codec is None or codec.config.rewrite_safe:
+        codec = next((codec for codec in array.metadata.codecs if isinstance(codec, SZ | GWLZ)), None)
+        if codec is None or (isinstance(codec, SZ) and codec.config.rewrite_safe):
             continue
         if recorded_regions(array.attrs.asdict()) is not None:
             raise InvalidArgument(

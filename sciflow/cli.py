@@ -127,6 +127,10 @@ def compress(
         bool,
         typer.Option("--rewrite-safe", help="Parts of chunks may be written later.", rich_help_panel=_STORE),
     ] = False,
+    enhance: Annotated[
+        bool,
+        typer.Option("--enhance", help="Same bounds, less mean square error.", rich_help_panel=_STORE),
+    ] = False,
     workers: _Workers = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace OUT if it is a store.", rich_help_panel=_STORE)
@@ -178,6 +182,7 @@ def compress(
         ),
         per_variable=_bounds_by_name(var or []),
         regions=_regions_by_name(region or []),
+        enhance=enhance,
         level=level.value,
         chunks=chunks,
         rewrite_safe=rewrite_safe,
@@ -250,6 +255,31 @@ def verify(
         for problem in report.problems():
             console.print(f"sciflow: {problem}", markup=False, highlight=False)
         raise typer.Exit(_PROMISE_BROKEN)
+
+
+@app.command("fit-enhancer", no_args_is_help=True)
+def fit_enhancer(
+    source: Annotated[str, typer.Argument(metavar="IN", help="A Zarr store, NetCDF, HDF5.")],
+    rel: _Rel = None,
+    abs_: _Abs = None,
+    psnr: _Psnr = None,
+    var: _Var = None,
+) -> None:
+    """Fit one enhancer a variable and print them as JSON, for GWLZ(..., shared=...).
+
+    `sciflow compress --enhance` does this by itself.
+
+    **Example**
+
+    * `sciflow fit-enhancer in.zarr --rel 1e-2 > enhancers.json`
+    """
+    import json
+
+    from sciflow.store.enhancing import fit_enhancer as fit
+
+    asked = _one_bound({"abs": abs_, "rel": rel, "psnr": psnr})
+    found = fit(source, bound=asked, per_variable=_bounds_by_name(var or []))
+    sys.stdout.write(json.dumps(found, indent=1) + "\n")
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 
 from sciflow._engine import native
 from sciflow.bounds import Bound, BoundKind
-from sciflow.errors import BoundViolated, Corrupt, InvalidArgument, SciflowError, Truncated, Unsupported
+from sciflow.errors import (
+    BoundViolated,
+    Corrupt,
+    InvalidArgument,
+    ModelMismatch,
+    SciflowError,
+    Truncated,
+    Unsupported,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -27,6 +35,7 @@ __all__ = [
     "BytesLike",
     "StreamInfo",
     "as_bytes_view",
+    "check_status",
     "decode_block",
     "decode_values",
     "encode_values",
@@ -45,6 +54,10 @@ _ERRORS: dict[int, tuple[type[SciflowError], str]] = {
     3: (Unsupported, "the stream needs a newer release; pip install --upgrade sciflow"),
     4: (InvalidArgument, "the engine refuses these arguments"),
     5: (BoundViolated, "the engine caught itself breaking its promise; please report this array"),
+    7: (
+        ModelMismatch,
+        "the stream was made with a shared enhancer that is not the one at hand; give the same one",
+    ),
 }
 
 
@@ -159,7 +172,7 @@ def encode_values(values: NDArray[Any], shape: tuple[int, ...], options: EncodeO
         As the engine reports.
     """
     status, stream = native.encode(values, shape, options)
-    _check(status, 0)
+    check_status(status, 0)
     return stream
 
 
@@ -171,7 +184,7 @@ def decode_values(stream: memoryview, values: NDArray[Any], *, threads: int) -> 
     Truncated, Corrupt, Unsupported, InvalidArgument, MemoryError
         As the engine reports; `values` then holds nothing of use.
     """
-    _check(*native.decode_into(stream, values, threads))
+    check_status(*native.decode_into(stream, values, threads))
 
 
 def decode_block(header: memoryview, block: memoryview, index: int, values: NDArray[Any]) -> None:
@@ -184,7 +197,7 @@ def decode_block(header: memoryview, block: memoryview, index: int, values: NDAr
     block : memoryview
         Its bytes from ``block_offsets[index]`` to ``block_offsets[index + 1]``.
     """
-    _check(*native.decode_block(header, block, index, values))
+    check_status(*native.decode_block(header, block, index, values))
 
 
 def encoded_size_bound(nbytes: int, *, ndim: int = MAX_NDIM) -> int:
@@ -227,7 +240,7 @@ def read_info(stream: memoryview) -> StreamInfo:
         If it is not one of ours, or newer.
     """
     status, offset, fields = native.info(stream)
-    _check(status, offset)
+    check_status(status, offset)
     return _info(fields)
 
 
@@ -269,7 +282,14 @@ def _stored_bound(kind: BoundKind, value: float) -> Bound | None:
         raise Corrupt(f"the header holds a bound that no encoder writes: {error}") from error
 
 
-def _check(status: int, offset: int) -> None:
+def check_status(status: int, offset: int) -> None:
+    """Turn what the engine reports into an error that says so.
+
+    Raises
+    ------
+    SciflowError, MemoryError
+        If the status is not 0.
+    """
     if status == 0:
         return
     if status == _NO_MEMORY:

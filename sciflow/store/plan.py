@@ -25,7 +25,7 @@ from zarr.codecs import BloscCodec
 
 from sciflow.bounds import Bound, Resolved, ValueRange, resolve
 from sciflow.codecs.sz import SEARCHING, Level, check_regional
-from sciflow.codecs.zarr import SZ
+from sciflow.codecs.zarr import GWLZ, SZ
 from sciflow.errors import InvalidArgument
 from sciflow.store.chunking import check_chunks, chunk_shape, override_chunks, parse_chunks
 from sciflow.store.conventions import protected_variables
@@ -63,7 +63,7 @@ class VariablePlan:
         Sentinels that are in the data.
     resolved : Resolved or None
         The bound in the unit of the data, once the values have been looked at.
-    codec : SZ or None
+    codec : SZ or GWLZ or None
         What encodes its chunks; None for a lossless one.
     regions : RegionPlan or None
         Parts with bounds of their own.
@@ -78,7 +78,7 @@ class VariablePlan:
     reason: str = ""
     preserve: tuple[float, ...] = ()
     resolved: Resolved | None = None
-    codec: SZ | None = None
+    codec: SZ | GWLZ | None = None
     regions: RegionPlan | None = None
 
     @property
@@ -94,7 +94,7 @@ class VariablePlan:
     @property
     def codec_name(self) -> str:
         """For people."""
-        return "sciflow.sz" if self.codec else LOSSLESS
+        return self.codec.codec_name if self.codec else LOSSLESS
 
     def encoding(self) -> dict[str, Any]:
         """What ``to_zarr(encoding={name: ...})`` takes; no chunks where there is no dimension."""
@@ -147,6 +147,7 @@ class Request:
     chunks: Mapping[str, int]
     rewrite_safe: bool
     regions: Mapping[str, RegionRequest] = field(default_factory=dict)
+    enhance: bool = False
 
 
 def make_request(
@@ -157,6 +158,7 @@ def make_request(
     chunks: Mapping[str, int] | str | None,
     rewrite_safe: bool,
     regions: Mapping[str, RegionsLike] | None = None,
+    enhance: bool = False,
 ) -> Request:
     """Check what can be checked without the data.
 
@@ -165,6 +167,8 @@ def make_request(
     InvalidArgument
         If no bound was given at all, or one is not a bound.
     """
+    if enhance and rewrite_safe:
+        raise InvalidArgument("enhance with rewrite_safe: an enhancer moves values off their lattice")
     default = as_bound(bound)
     named = {name: as_bound(value) for name, value in (per_variable or {}).items()}
     if default is None and not any(named.values()):
@@ -180,6 +184,7 @@ def make_request(
         chunks=sizes,
         rewrite_safe=rewrite_safe,
         regions={name: _region_request(name, asked) for name, asked in (regions or {}).items()},
+        enhance=enhance,
     )
 
 
@@ -273,7 +278,12 @@ def resolve_plan(
             )
         else:
             known = resolve(p.bound, value_range)
-        codec = SZ(known.bound(), level=request.level, preserve=p.preserve, rewrite_safe=request.rewrite_safe)
+        base = SZ(known.bound(), level=request.level, preserve=p.preserve, rewrite_safe=request.rewrite_safe)
+        codec: SZ | GWLZ = base
+        if request.enhance and known.kind == "abs" and p.regions is None:
+            from sciflow.store.enhancing import enhanced
+
+            codec = enhanced(base, variables[p.name], chunks=p.chunks, run=run)
         regions = p.regions.resolved(value_range) if p.regions else None
         resolved.append(replace(p, resolved=known, codec=codec, regions=regions))
     return replace(plan, variables=tuple(resolved))

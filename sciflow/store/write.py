@@ -28,7 +28,7 @@ from zarr.core.sync import sync
 from sciflow.bounds import Resolved
 from sciflow.codecs import sz
 from sciflow.codecs.regions import as_labels
-from sciflow.codecs.zarr import SZ
+from sciflow.codecs.zarr import GWLZ, SZ
 from sciflow.errors import BoundViolated, InvalidArgument, SciflowError
 from sciflow.metrics import ErrorStats, count_changed_bits
 from sciflow.store.conventions import CONTAINER, MAX_ERROR, RATIO, bound_attrs, container, without_provenance
@@ -84,7 +84,7 @@ class ChunkTask:
         Whether to write chunks that are missing or wrong.
     look_first : bool
         Whether some may be there.
-    codec : SZ or None
+    codec : SZ or GWLZ or None
         What encodes the chunks of a variable with regions; Zarr's own pipeline knows no labels.
     regions : RegionPlan or None
         Of the variable.
@@ -95,7 +95,7 @@ class ChunkTask:
     preserve: tuple[float, ...] = ()
     write: bool = False
     look_first: bool = True
-    codec: SZ | None = None
+    codec: SZ | GWLZ | None = None
     regions: RegionPlan | None = None
 
     def __call__(
@@ -146,7 +146,7 @@ class ChunkTask:
 
     def _encode(self, values: NDArray[Any], labels: NDArray[np.int64]) -> bytes:
         """The chunk as Zarr would encode it, padded with its fill value, but for the regions."""
-        assert self.codec is not None
+        assert isinstance(self.codec, SZ)
         assert self.regions is not None
         inside = tuple(slice(n) for n in values.shape)
         whole = np.full(self.array.chunks, math.nan, self.array.dtype)

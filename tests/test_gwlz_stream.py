@@ -1,0 +1,158 @@
+"""GWLZ streams: goldens decode forever, the page suffices, and bad bytes get a named error."""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from sciflow import Bound
+from sciflow.codecs import gwlz, sz
+from sciflow.codecs.gwlz import GWLZConfig
+from sciflow.codecs.sz import SZConfig
+from sciflow.codecs.wrapper import read_enhanced
+from sciflow.errors import Corrupt, SciflowError, Truncated, Unsupported
+from sciflow.testing import assert_same_bits
+from tests import reference_gwlz
+from tests.golden.gwlz import FOLDER, MANIFEST, SHARED, digest, examples, waves
+from tests.test_package import run_python
+
+ENTRIES: dict[str, Any] = json.loads(MANIFEST.read_text())
+CONFIG = GWLZConfig(SZConfig(Bound.abs(0.5)))
+FIELD = waves((12, 24, 40))
+STREAM = gwlz.encode(FIELD, CONFIG)
+
+
+def resealed(stream: bytes, body: bytes) -> bytes:
+    """The stream with another body and checksums that fit, as a vandal would leave it."""
+    parts = read_enhanced(memoryview(stream))
+    front = len(stream) - len(parts.base) - 8 - len(parts.body) - len(varint(len(parts.body)))
+    head = stream[:front] + varint(len(body)) + body + struct.pack("<I", parts.output_crc)
+    return head + struct.pack("<I", zlib.crc32(head + bytes(parts.base))) + bytes(parts.base)
+
+
+def varint(value: int) -> bytes:
+    out = bytearray()
+    while value >= 128:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def outcome(decode: Any, stream: bytes) -> str | NDArray[Any]:
+    try:
+        found: NDArray[Any] = decode(stream)
+    except (SciflowError, ValueError) as error:
+        return type(error).__name__
+    return found
+
+
+def test_every_example_has_a_golden() -> None:
+    assert {entry["example"] for entry in ENTRIES.values()} == set(examples())
+    assert {file.name for file in FOLDER.glob("gwlz_0*.bin")} == set(ENTRIES)
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_goldens_decode_to_the_same_bits(name: str) -> None:
+    stream, entry = (FOLDER / name).read_bytes(), ENTRIES[name]
+    assert sha256(stream).hexdigest() == entry["stream_sha256"]
+    config = GWLZConfig.from_json(entry["config"])
+    decoded = gwlz.decode(stream, config)
+    assert digest(decoded) == entry["decoded_sha256"]
+    assert_same_bits(decoded, reference_gwlz.decode(stream, config.shared))
+
+
+def test_the_goldens_hold_every_kind() -> None:
+    kinds = {gwlz.info((FOLDER / name).read_bytes()).enhancer for name in ENTRIES}
+    assert kinds == {"off", "own", "shared"}
+
+
+@pytest.mark.parametrize("simd", ["v2", "v3"])
+def test_every_instruction_set_gives_the_same_stream(simd: str) -> None:
+    code = (
+        f"import os; os.environ['SCIFLOW_SIMD'] = {simd!r}\n"
+        "from tests.test_gwlz_stream import CONFIG, FIELD, gwlz\n"
+        "from hashlib import sha256; print('STREAM', sha256(gwlz.encode(FIELD, CONFIG)).hexdigest())"
+    )
+    done = run_python(code, path=[FOLDER.parent.parent])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("STREAM", 1)[1].strip() == sha256(STREAM).hexdigest()
+
+
+def test_every_prefix_is_truncated_or_corrupt() -> None:
+    for size in [*range(200), *range(200, len(STREAM), 41)]:
+        with pytest.raises(Corrupt):
+            gwlz.decode(STREAM[:size], CONFIG)
+    with pytest.raises(Truncated):
+        gwlz.decode(STREAM[:30], CONFIG)
+
+
+def test_every_flipped_bit_is_found() -> None:
+    for at in range(0, 8 * len(STREAM), 5):
+        bad = bytearray(STREAM)
+        bad[at // 8] ^= 1 << at % 8
+        with pytest.raises(SciflowError):
+            gwlz.decode(bytes(bad), CONFIG)
+
+
+def test_the_base_of_another_stream_is_refused() -> None:
+    parts = read_enhanced(memoryview(STREAM))
+    other = sz.encode(FIELD + 1, SZConfig(Bound.abs(0.5)))
+    with pytest.raises(Corrupt, match="another base stream"):
+        gwlz.decode(STREAM[: len(STREAM) - len(parts.base)] + other, CONFIG)
+
+
+def test_a_newer_version_is_unsupported() -> None:
+    with pytest.raises(Unsupported, match=r"0\.2"):
+        gwlz.decode(STREAM[:3] + b"\x02" + STREAM[4:], CONFIG)
+
+
+def test_no_stream_of_ours_is_corrupt() -> None:
+    with pytest.raises(Corrupt, match="no GWLZ stream"):
+        gwlz.decode(b"PK\x03\x04" + STREAM, CONFIG)
+
+
+def test_bodies_of_a_vandal_end_alike_in_both_decoders() -> None:
+    body = read_enhanced(memoryview(STREAM)).body
+    seen = set()
+    for at in range(len(body)):
+        for value in {0, 0xFF, body[at] ^ 1}:
+            bad = resealed(STREAM, body[:at] + bytes([value]) + body[at + 1 :])
+            ours = outcome(lambda s: gwlz.decode(s, CONFIG), bad)
+            theirs = outcome(reference_gwlz.decode, bad)
+            if isinstance(ours, str):
+                assert not isinstance(theirs, np.ndarray), (at, value)
+                seen.add(ours)
+            else:
+                assert isinstance(theirs, np.ndarray)
+                assert_same_bits(ours, theirs)
+    assert seen <= {"Corrupt", "Truncated"}
+
+
+def test_a_body_cut_short_is_truncated() -> None:
+    body = read_enhanced(memoryview(STREAM)).body
+    for size in range(len(body)):
+        assert outcome(lambda s: gwlz.decode(s, CONFIG), resealed(STREAM, body[:size])) in (
+            "Truncated",
+            "Corrupt",
+        )
+
+
+def test_an_absurd_number_of_groups_is_corrupt() -> None:
+    """A model that says it has 60 activity edges and 60 value edges."""
+    unit = struct.pack("<ff", 1.0, 0.0)
+    for model in (bytes([3 | 1 << 2]) + unit + b"\xff" * 40, bytes([3 | 5 << 2]) + unit + bytes(20)):
+        body = b"\x01" + varint(len(model)) + model + b"\x10\x00\x00\x00"
+        assert outcome(lambda s: gwlz.decode(s, CONFIG), resealed(STREAM, body)) == "Corrupt"
+
+
+def test_the_shared_golden_needs_its_model() -> None:
+    name = next(name for name, entry in ENTRIES.items() if entry["example"] == "shared")
+    with pytest.raises(reference_gwlz.OtherModel):
+        reference_gwlz.decode((FOLDER / name).read_bytes(), SHARED + b"\x00")
