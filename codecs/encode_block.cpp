@@ -173,7 +173,7 @@ class Encoder {
 
     void try_weights(const T* values, const LinearMap& map, size_t start, size_t marked) {
         if (options_.level < 2) return;
-        const Autoregression a = likely_autoregression(values, dims_, map, rate_since(start));
+        const Autoregression a = likely_autoregression(values, dims_, map, rate_since(start), options_.level >= 3);
         if (!a.weight.empty()) rival(start, marked, [&] { autoregressive(map, a); });
     }
 
@@ -480,9 +480,8 @@ class Encoder {
         magnitudes_head(map, signs);
         wide_differences(mask, span() >= NARROW);
         if (options_.level < 2) return;
-        const std::vector<double> series(kept.begin(), kept.end());
         const LinearMap identity{static_cast<double>(kept[0]), 1};
-        Autoregression a = likely_autoregression(series.data(), dims_, identity, rate_since(start));
+        Autoregression a = likely_autoregression(kept.data(), dims_, identity, rate_since(start), options_.level >= 3);
         if (a.weight.empty()) return;
         a.mean += identity.origin;
         const Bytes differenced(out_.begin() + static_cast<ptrdiff_t>(start), out_.end());
