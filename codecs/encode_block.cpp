@@ -18,6 +18,7 @@ namespace {
 
 constexpr int64_t NARROW = int64_t{1} << 30;
 constexpr size_t FEW_VALUES = 16;
+constexpr size_t MANY_HOLES = 8;      // one value in so many: then weights are tried at level max alone
 constexpr double NOTABLE_RUNS = 0.1;  // of a block's bits: then they are looked at twice
 
 template <class T>
@@ -172,8 +173,9 @@ class Encoder {
     }
 
     void try_weights(const T* values, const LinearMap& map, size_t start, size_t marked) {
-        if (options_.level < 2) return;
-        const Autoregression a = likely_autoregression(values, dims_, map, rate_since(start), options_.level >= 3);
+        if (options_.level < 2 || (options_.level == 2 && marked * MANY_HOLES > n_)) return;
+        const Autoregression a =
+            likely_autoregression(values, dims_, map, rate_since(start + head_), options_.level >= 3);
         if (!a.weight.empty()) rival(start, marked, [&] { autoregressive(map, a); });
     }
 
@@ -524,6 +526,7 @@ class Encoder {
         writer_.u8(static_cast<uint8_t>(mode));
         flags_at_ = out_.size();
         writer_.u8(static_cast<uint8_t>(flags | (exact_count_ ? HAS_EXACT : 0)));
+        head_ = 2;
         if (exact_count_ == 0) return;
         std::vector<BitsOf<T>> bits;
         bits.reserve(exact_count_);
@@ -531,6 +534,7 @@ class Encoder {
         const size_t from = out_.size();
         write_mask(s_.exact.data(), exact_count_, dims_, s_.entropy, out_);
         write_exact(bits, s_.entropy, out_);
+        head_ += out_.size() - from;
         if (n_ < MIXING_FROM || !worth_an_image(out_.size() - from)) return;
         Bytes image;
         write_exact_image(s_.exact.data(), bits, dims_, s_.mixing, image);
@@ -584,6 +588,7 @@ class Encoder {
     Bytes& out_;
     Writer writer_;
     size_t flags_at_ = 0;  // in out_
+    size_t head_ = 0;      // bytes of the last body up to its codes' own description
     size_t exact_count_ = 0;
     double rate_ = std::numeric_limits<double>::infinity();  // bits a value, estimated
     std::vector<T> avoid_;

@@ -15,7 +15,6 @@ namespace {
 
 constexpr double HELD_BY_FLOAT = 0x1p22;  // integers that are predicted in float without a loss
 constexpr double CLOSE = 1.04;            // an estimate this close to what is there is put to the test
-constexpr double LESS = 0.99;             // at levels below max it has to promise as much less
 constexpr size_t MOST_HEAD = 16;          // a recipe of at most one in so many bytes has nothing to fear of other modes
 
 // What no recipe is sought for: NaN and Inf, negative zeros, preserved values.
@@ -80,7 +79,7 @@ bool encode_best(const T* in, const std::vector<Recipe<T>>& recipes, const Dims&
                  BlockScratch<T>& outer, BlockScratch<Q>& scratch, size_t start, Bytes& out) {
     std::vector<Candidate<T, Q>> candidates;
     size_t best = 0;
-    double least = out.size() > start ? (level >= 3 ? CLOSE : LESS) * static_cast<double>(out.size() - start) : INFINITY;
+    double least = out.size() > start ? CLOSE * static_cast<double>(out.size() - start) : INFINITY;
     for (const Recipe<T>& recipe : recipes) {
         candidates.emplace_back(in, recipe, dims, level, outer.entropy);
         const double estimate = candidates.back().estimate(scratch);
@@ -105,8 +104,8 @@ bool encode_recipe(const T* in, const Dims& dims, const Header& header, const En
     if (options.bound > 0 && (options.level == 0 || options.lattice_only || header.pointwise())) return false;
     if (is_constant(in, dims.size())) return false;
     const bool gated = options.bound > 0 && options.level <= 2;
-    const Sought sought =
-        gated ? likely_ways(in, dims, options.bound, options.preserve, options.level) : Sought{true, true, 2 * options.bound};
+    Sought sought{true, true, 2 * options.bound};
+    if (gated) sought = likely_ways(in, dims, options.bound, options.preserve, options.level, out.size() - start);
     if (!sought.lines && !sought.table) return false;
     const std::vector<uint8_t> marks = set_apart(in, dims.size(), options.preserve);
     const std::vector<Recipe<T>> recipes = find_recipes(in, marks, dims, options.bound, sought);

@@ -9,6 +9,11 @@ namespace sciflow {
 namespace {
 
 constexpr size_t SAMPLE = 4096;
+constexpr double BYTES_OF_ENTRY = 0.5;  // at least
+constexpr double GAIN = 0.03;           // of the bits of a value, what a coarser step has to save
+constexpr size_t REPEATED = 16;   // at least one in so many of the first sample is there again, where there are few
+constexpr double COARSER = 1.01;  // than a step that is known
+constexpr size_t FEW = 64;
 constexpr size_t FIRST_SAMPLE = 512;  // what tells whether anything is worth a look
 constexpr size_t LEAST_SLICE = 64;
 constexpr double STRAY = 1e14;    // larger values are fill values, most likely: no step is sought for them
@@ -122,9 +127,6 @@ double coarsest_step(const std::vector<T>& all, double origin, const std::vector
     }
     return 0;
 }
-
-constexpr size_t FEW = 64;
-constexpr double COARSER = 1.01;  // than a step that is known
 
 // The finest step worth having for such values.
 template <class T>
@@ -311,6 +313,15 @@ size_t count_distinct(std::vector<T> sample) {
     return static_cast<size_t>(std::unique(sample.begin(), sample.end()) - sample.begin());
 }
 
+// Whether a table of as many values as a sample has repetitions for takes less than what is there.
+template <class T>
+bool table_is_likely(const std::vector<T>& sample, size_t n, double bound, size_t bytes) {
+    if (!few_distinct(sample, n, bound)) return false;
+    const auto distinct = static_cast<double>(count_distinct(sample)), drawn = static_cast<double>(sample.size());
+    const double entries = drawn > distinct ? std::max(distinct, drawn * drawn / 2 / (drawn - distinct)) : distinct;
+    return entries * BYTES_OF_ENTRY < static_cast<double>(bytes);
+}
+
 // Calls use(axes, slices) for every way to cut a block into slices, until one is true.
 template <class Use>
 bool any_slicing(const Dims& dims, Use&& use) {
@@ -347,13 +358,17 @@ bool lines_are_likely(const T* in, Skip&& skip, const std::vector<T>& sample, co
 }  // namespace
 
 template <class T>
-Sought likely_ways(const T* in, const Dims& dims, double bound, std::span<const uint64_t> preserve, int level) {
+Sought likely_ways(const T* in, const Dims& dims, double bound, std::span<const uint64_t> preserve, int level,
+                   size_t bytes) {
     const auto skip = [&](size_t i) { return listed(in[i], preserve); };
     std::vector<T> sample = usual_sample(in, skip, 0, dims.size(), FIRST_SAMPLE);
-    Sought sought{false, false, 2 * bound};
+    const double rate = 8 * static_cast<double>(bytes) / static_cast<double>(dims.size());
+    Sought sought{false, false, 2 * bound * std::exp2(GAIN * rate)};
     if (sample.empty()) return sought;
     const size_t distinct = count_distinct(sample);
-    sought.table = few_distinct(sample, dims.size(), bound) && (level > 1 || distinct <= FEW);
+    sought.table = level > 1 ? sample.size() > distinct + distinct / REPEATED : distinct <= FEW;
+    if (sought.table)
+        sought.table = table_is_likely(usual_sample(in, skip, 0, dims.size(), SAMPLE), dims.size(), bound, bytes);
     if (level <= 1) return sought;
     sought.lines = lines_are_likely(in, skip, sample, dims, sought.least_step);
     if (!sought.lines && !sought.table) return sought;
@@ -362,7 +377,7 @@ Sought likely_ways(const T* in, const Dims& dims, double bound, std::span<const 
     // Other modes know this step too: of use are coarser ones, and tables of few of its multiples.
     const auto [least, most] = std::minmax_element(sample.begin(), sample.end());
     const double range = static_cast<double>(*most) - static_cast<double>(*least);
-    sought.table &= static_cast<double>(distinct) < range / packed / 2;
+    sought.table = sought.table && static_cast<double>(distinct) < range / packed / 8;
     sought.least_step = std::max(sought.least_step, packed * COARSER);
     sought.lines = sought.lines && lines_are_likely(in, skip, sample, dims, sought.least_step);
     return sought;
@@ -396,8 +411,8 @@ std::vector<Recipe<T>> find_recipes(const T* in, const std::vector<uint8_t>& mis
     return found;
 }
 
-template Sought likely_ways<float>(const float*, const Dims&, double, std::span<const uint64_t>, int);
-template Sought likely_ways<double>(const double*, const Dims&, double, std::span<const uint64_t>, int);
+template Sought likely_ways<float>(const float*, const Dims&, double, std::span<const uint64_t>, int, size_t);
+template Sought likely_ways<double>(const double*, const Dims&, double, std::span<const uint64_t>, int, size_t);
 template std::vector<Recipe<float>> find_recipes<float>(const float*, const std::vector<uint8_t>&, const Dims&, double,
                                                         Sought);
 template std::vector<Recipe<double>> find_recipes<double>(const double*, const std::vector<uint8_t>&, const Dims&,

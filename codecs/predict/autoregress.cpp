@@ -15,11 +15,10 @@ constexpr double WORTH = 0.99;  // what a longer order has to come down to of a 
 constexpr size_t SEGMENT = 64;  // residuals of about one size
 constexpr size_t LEAST_LENGTH = 48;
 constexpr double LARGEST = 0x1p62;
-constexpr double LEAST_RATE = 0.7;  // bits a value below which there is little to gain
-constexpr double LESS = 0.97;         // of a rate, what is worth trying
-constexpr double NEAR = 1.05;          // times the rate: few values may be off by as much
-constexpr size_t FIRST_VALUES = 2048;  // what has to promise it before more is looked at
-constexpr double HOPELESS = 1.3;    // times the rate to come below: so far off, longer orders are not tried
+constexpr double LEAST_RATE = 0.7;     // bits a value below which there is little to gain
+constexpr double NEAR = 1.1;           // times the rate: few values may be off by as much
+constexpr size_t FIRST_VALUES = 4096;  // what has to promise it before more is looked at
+constexpr double HOPELESS = 1.3;       // times the rate to come below: so far off, longer orders are not tried
 
 struct Geometry {
     size_t outer = 1, along = 1, inner = 1;
@@ -37,7 +36,8 @@ using Lines = std::vector<std::vector<double>>;
 template <class T>
 Lines draw_lines(const T* values, const Dims& dims, int axis, const LinearMap& map, size_t most) {
     const Geometry g(dims, axis);
-    const size_t length = std::min({g.along, LINE, most / 2}), places = g.along / length, all = g.outer * g.inner * places;
+    const size_t length = std::min({g.along, LINE, most / 8}), places = g.along / length,
+                 all = g.outer * g.inner * places;
     const size_t count = std::clamp(std::min(most, dims.size() / 16) / length, size_t{1}, all);
     Lines lines;
     for (size_t k = 0; k < count; ++k) {
@@ -219,7 +219,7 @@ template <class T>
 Autoregression likely_autoregression(const T* values, const Dims& dims, const LinearMap& map, double rate,
                                      bool thorough) {
     Autoregression best;
-    best.rate = thorough ? rate : LESS * rate;
+    best.rate = rate;
     for (int axis = 0; axis < AXES && rate > LEAST_RATE; ++axis) {
         if (dims.n[axis] < LEAST_LENGTH) continue;
         if (!thorough && !promising(draw_lines(values, dims, axis, map, FIRST_VALUES), axis, best.rate)) continue;
