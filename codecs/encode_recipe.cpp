@@ -103,8 +103,12 @@ bool encode_recipe(const T* in, const Dims& dims, const Header& header, const En
                    BlockScratch<T>& scratch, size_t start, Bytes& out) {
     if (options.bound > 0 && (options.level == 0 || options.lattice_only || header.pointwise())) return false;
     if (is_constant(in, dims.size())) return false;
+    const bool gated = options.bound > 0 && options.level <= 2;
+    Sought sought{true, true, 2 * options.bound};
+    if (gated) sought = likely_ways(in, dims, options.bound, options.preserve, options.level, out.size() - start);
+    if (!sought.lines && !sought.table) return false;
     const std::vector<uint8_t> marks = set_apart(in, dims.size(), options.preserve);
-    const std::vector<Recipe<T>> recipes = find_recipes(in, marks, dims, options.bound);
+    const std::vector<Recipe<T>> recipes = find_recipes(in, marks, dims, options.bound, sought);
     if constexpr (sizeof(T) == 4) {
         if (!std::all_of(recipes.begin(), recipes.end(), held_by_float<T>)) {
             if (!scratch.wider) scratch.wider = std::make_unique<BlockScratch<double>>();

@@ -2,11 +2,19 @@
 
 #include <algorithm>
 
+#include "values.hpp"
+
 namespace sciflow {
 
 namespace {
 
 constexpr size_t SAMPLE = 4096;
+constexpr double BYTES_OF_ENTRY = 0.5;  // at least
+constexpr double GAIN = 0.03;           // of the bits of a value, what a coarser step has to save
+constexpr size_t REPEATED = 16;   // at least one in so many of the first sample is there again, where there are few
+constexpr double COARSER = 1.01;  // than a step that is known
+constexpr size_t FEW = 64;
+constexpr size_t FIRST_SAMPLE = 512;  // what tells whether anything is worth a look
 constexpr size_t LEAST_SLICE = 64;
 constexpr double STRAY = 1e14;    // larger values are fill values, most likely: no step is sought for them
 constexpr size_t MISSES = 64;     // at most one value in so many may be one that the map does not reproduce
@@ -27,12 +35,12 @@ int last_bit_exponent(T x) {
     return e - digits + std::countr_zero(static_cast<uint64_t>(std::fabs(m)));
 }
 
-template <class T>
-std::vector<T> usual_sample(const T* in, const std::vector<uint8_t>& missed, size_t first, size_t end, size_t most) {
+template <class T, class Skip>
+std::vector<T> usual_sample(const T* in, Skip&& skip, size_t first, size_t end, size_t most) {
     std::vector<T> s;
     const size_t every = std::max<size_t>(1, (end - first) / most);
     for (size_t i = first; i < end; i += every)
-        if (!missed[i] && std::fabs(static_cast<double>(in[i])) < STRAY) s.push_back(in[i]);
+        if (std::fabs(static_cast<double>(in[i])) < STRAY && !skip(i)) s.push_back(in[i]);
     return s;
 }
 
@@ -74,8 +82,8 @@ bool makes_all(const Line<T>& line, const std::vector<T>& values) {
 
 template <class T>
 bool makes_most(const Line<T>& line, const std::vector<T>& values) {
-    const auto misses = std::count_if(values.begin(), values.end(), [&](T x) { return !line.makes(x); });
-    return static_cast<size_t>(misses) * MISSES <= values.size();
+    size_t left = values.size() / MISSES;
+    return std::all_of(values.begin(), values.end(), [&](T x) { return line.makes(x) || left-- > 0; });
 }
 
 // Multiples of a power of two or of a power of ten. Step 0 where there is no such.
@@ -120,19 +128,31 @@ double coarsest_step(const std::vector<T>& all, double origin, const std::vector
     return 0;
 }
 
+// The finest step worth having for such values.
+template <class T>
+double finest_step(const std::vector<T>& few, double least_step) {
+    return std::max(std::exp2(mean_spacing(few) + LEAST_GAIN), least_step);
+}
+
+// A step for few values that rounding may have moved, as the value closest to zero is not among them; 0: none.
+template <class T>
+double likely_step(const std::vector<T>& few, double least_step) {
+    if (few.empty()) return 1;
+    return coarsest_step(few, closest_to_zero(few), few, finest_step(few, least_step), 1);
+}
+
 // The value closest to zero, of which most bits are known, and above it multiples of a power of two: so are the fields
 // of a GRIB file made, each with an origin of its own.
 template <class T>
 Line<T> stepped_from_origin(const T* in, const std::vector<uint8_t>& missed, size_t first, size_t end,
                             double least_step) {
-    const std::vector<T> few = usual_sample(in, missed, first, end, 64);
+    const auto skip = [&](size_t i) { return missed[i] != 0; };
+    const std::vector<T> few = usual_sample(in, skip, first, end, FEW);
     if (few.empty()) return {MapKind::steps, 0, 1};
-    const double finest = std::max(std::exp2(mean_spacing(few) + LEAST_GAIN), least_step);
-    const double likely = coarsest_step(few, closest_to_zero(few), few, finest, 1);
-    if (likely == 0) return {};
-    const std::vector<T> all = usual_sample(in, missed, first, end, end - first);
+    if (likely_step(few, least_step) == 0) return {};
+    const std::vector<T> all = usual_sample(in, skip, first, end, end - first);
     const double origin = closest_to_zero(all);
-    return {MapKind::steps, origin, coarsest_step(all, origin, few, finest, 0)};
+    return {MapKind::steps, origin, coarsest_step(all, origin, few, finest_step(few, least_step), 0)};
 }
 
 template <class T>
@@ -287,15 +307,90 @@ void add(Recipe<T>&& s, size_t excepted, size_t n, std::vector<Recipe<T>>& found
     if (!s.integers.empty() && (s.misses - excepted) * MISSES <= n) found.push_back(std::move(s));
 }
 
+template <class T>
+size_t count_distinct(std::vector<T> sample) {
+    std::sort(sample.begin(), sample.end());
+    return static_cast<size_t>(std::unique(sample.begin(), sample.end()) - sample.begin());
+}
+
+// Whether a table of as many values as a sample has repetitions for takes less than what is there.
+template <class T>
+bool table_is_likely(const std::vector<T>& sample, size_t n, double bound, size_t bytes) {
+    if (!few_distinct(sample, n, bound)) return false;
+    const auto distinct = static_cast<double>(count_distinct(sample)), drawn = static_cast<double>(sample.size());
+    const double entries = drawn > distinct ? std::max(distinct, drawn * drawn / 2 / (drawn - distinct)) : distinct;
+    return entries * BYTES_OF_ENTRY < static_cast<double>(bytes);
+}
+
+// Calls use(axes, slices) for every way to cut a block into slices, until one is true.
+template <class Use>
+bool any_slicing(const Dims& dims, Use&& use) {
+    for (int axes = 0; axes <= X; ++axes) {
+        const size_t slices = slices_of(dims, axes);
+        if (axes > 0 && slices == slices_of(dims, axes - 1)) continue;
+        if (dims.size() / slices < LEAST_SLICE) break;
+        if (use(axes, slices)) return true;
+    }
+    return false;
+}
+
+// Whether a step serves all of a few slices, and shows in one at least.
+template <class T, class Skip>
+bool slices_are_likely(const T* in, Skip&& skip, size_t n, size_t slices, double least_step) {
+    const size_t length = n / slices;
+    bool shown = false;
+    for (size_t part : {4, 2, 3, 1}) {
+        const size_t first = (slices * part + 3) / 4 * length - length;
+        const std::vector<T> few = usual_sample(in, skip, first, first + length, FEW);
+        if (likely_step(few, least_step) == 0) return false;
+        shown |= !few.empty() && std::any_of(few.begin(), few.end(), [&](T x) { return x != few[0]; });
+    }
+    return shown;
+}
+
+template <class T, class Skip>
+bool lines_are_likely(const T* in, Skip&& skip, const std::vector<T>& sample, const Dims& dims, double least_step) {
+    return multiples(sample, least_step).step > 0 || any_slicing(dims, [&](int, size_t slices) {
+               return slices_are_likely(in, skip, dims.size(), slices, least_step);
+           });
+}
+
 }  // namespace
 
 template <class T>
-std::vector<Recipe<T>> find_recipes(const T* in, const std::vector<uint8_t>& missed, const Dims& dims, double bound) {
+Sought likely_ways(const T* in, const Dims& dims, double bound, std::span<const uint64_t> preserve, int level,
+                   size_t bytes) {
+    const auto skip = [&](size_t i) { return listed(in[i], preserve); };
+    std::vector<T> sample = usual_sample(in, skip, 0, dims.size(), FIRST_SAMPLE);
+    const double rate = 8 * static_cast<double>(bytes) / static_cast<double>(dims.size());
+    Sought sought{false, false, 2 * bound * std::exp2(GAIN * rate)};
+    if (sample.empty()) return sought;
+    const size_t distinct = count_distinct(sample);
+    sought.table = level > 1 ? sample.size() > distinct + distinct / REPEATED : distinct <= FEW;
+    if (sought.table)
+        sought.table = table_is_likely(usual_sample(in, skip, 0, dims.size(), SAMPLE), dims.size(), bound, bytes);
+    if (level <= 1) return sought;
+    sought.lines = lines_are_likely(in, skip, sample, dims, sought.least_step);
+    if (!sought.lines && !sought.table) return sought;
+    const double packed = find_lattice(sample, bound).step;
+    if (packed == 0) return sought;
+    // Other modes know this step too: of use are coarser ones, and tables of few of its multiples.
+    const auto [least, most] = std::minmax_element(sample.begin(), sample.end());
+    const double range = static_cast<double>(*most) - static_cast<double>(*least);
+    sought.table = sought.table && static_cast<double>(distinct) < range / packed / 8;
+    sought.least_step = std::max(sought.least_step, packed * COARSER);
+    sought.lines = sought.lines && lines_are_likely(in, skip, sample, dims, sought.least_step);
+    return sought;
+}
+
+template <class T>
+std::vector<Recipe<T>> find_recipes(const T* in, const std::vector<uint8_t>& missed, const Dims& dims, double bound,
+                                    Sought sought) {
     const size_t n = dims.size();
     size_t excepted = 0;
     for (size_t i = 0; i < n; ++i) excepted += missed[i];
     std::vector<Recipe<T>> found;
-    const std::vector<T> sample = usual_sample(in, missed, 0, n, SAMPLE);
+    const std::vector<T> sample = usual_sample(in, [&](size_t i) { return missed[i] != 0; }, 0, n, SAMPLE);
     if (sample.empty()) return found;
     double coarsest = -INFINITY;  // octaves
     const auto consider = [&](const std::vector<Line<T>>& lines, int axes) {
@@ -305,19 +400,22 @@ std::vector<Recipe<T>> find_recipes(const T* in, const std::vector<uint8_t>& mis
         coarsest = octaves;
         add(along<T>(lines, axes, in, missed, n), excepted, n, found);
     };
-    if (const Line<T> line = multiples(sample, 2 * bound); line.step > 0) consider({line}, 0);
-    for (int axes = 0; axes <= X; ++axes) {
-        const size_t slices = slices_of(dims, axes);
-        if (axes > 0 && slices == slices_of(dims, axes - 1)) continue;
-        if (n / slices < LEAST_SLICE) break;
-        consider(slice_lines(in, missed, n, slices, 2 * bound), axes);
+    if (sought.lines) {
+        if (const Line<T> line = multiples(sample, sought.least_step); line.step > 0) consider({line}, 0);
+        any_slicing(dims, [&](int axes, size_t slices) {
+            consider(slice_lines(in, missed, n, slices, sought.least_step), axes);
+            return false;
+        });
     }
-    if (few_distinct(sample, n, bound)) add(tabulated(in, missed, n), excepted, n, found);
+    if (sought.table && few_distinct(sample, n, bound)) add(tabulated(in, missed, n), excepted, n, found);
     return found;
 }
 
-template std::vector<Recipe<float>> find_recipes<float>(const float*, const std::vector<uint8_t>&, const Dims&, double);
+template Sought likely_ways<float>(const float*, const Dims&, double, std::span<const uint64_t>, int, size_t);
+template Sought likely_ways<double>(const double*, const Dims&, double, std::span<const uint64_t>, int, size_t);
+template std::vector<Recipe<float>> find_recipes<float>(const float*, const std::vector<uint8_t>&, const Dims&, double,
+                                                        Sought);
 template std::vector<Recipe<double>> find_recipes<double>(const double*, const std::vector<uint8_t>&, const Dims&,
-                                                          double);
+                                                          double, Sought);
 
 }  // namespace sciflow

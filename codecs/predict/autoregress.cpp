@@ -15,8 +15,10 @@ constexpr double WORTH = 0.99;  // what a longer order has to come down to of a 
 constexpr size_t SEGMENT = 64;  // residuals of about one size
 constexpr size_t LEAST_LENGTH = 48;
 constexpr double LARGEST = 0x1p62;
-constexpr double LEAST_RATE = 0.7;  // bits a value below which there is little to gain
-constexpr double HOPELESS = 1.3;    // times the rate to come below: so far off, longer orders are not tried
+constexpr double LEAST_RATE = 0.7;     // bits a value below which there is little to gain
+constexpr double NEAR = 1.1;           // times the rate: few values may be off by as much
+constexpr size_t FIRST_VALUES = 4096;  // what has to promise it before more is looked at
+constexpr double HOPELESS = 1.3;       // times the rate to come below: so far off, longer orders are not tried
 
 struct Geometry {
     size_t outer = 1, along = 1, inner = 1;
@@ -32,10 +34,11 @@ using Lines = std::vector<std::vector<double>>;
 
 // Some lines, evenly spread, of the values as integers; a hole repeats the value before it.
 template <class T>
-Lines draw_lines(const T* values, const Dims& dims, int axis, const LinearMap& map) {
+Lines draw_lines(const T* values, const Dims& dims, int axis, const LinearMap& map, size_t most) {
     const Geometry g(dims, axis);
-    const size_t length = std::min(g.along, LINE), places = g.along / length, all = g.outer * g.inner * places;
-    const size_t count = std::clamp(std::min(LINES * LINE, dims.size() / 16) / length, size_t{1}, all);
+    const size_t length = std::min({g.along, LINE, most / 8}), places = g.along / length,
+                 all = g.outer * g.inner * places;
+    const size_t count = std::clamp(std::min(most, dims.size() / 16) / length, size_t{1}, all);
     Lines lines;
     for (size_t k = 0; k < count; ++k) {
         const size_t at = k * all / count, line = at / places, place = at % places;
@@ -168,6 +171,16 @@ Autoregression fit(const Lines& lines, int axis, double rate) {
     return best;
 }
 
+// Whether few lines leave hope of coming below this rate.
+bool promising(Lines lines, int axis, double rate) {
+    double values = 0;
+    for (const auto& v : lines) values += static_cast<double>(v.size());
+    subtract_mean(lines);
+    const int order = lines[0].size() >= 512 ? 32 : lines[0].size() >= 128 ? 16 : 8;
+    const Autoregression a = rounded(solve(covariance_of(lines, order), order, 0.02 * values), axis);
+    return !a.weight.empty() && rate_of(lines, a) < NEAR * rate;
+}
+
 // Sums of products of weights and integers, never overflowing.
 template <class Q>
 using SumOf = std::conditional_t<sizeof(Q) == 4, int64_t, __int128>;
@@ -203,12 +216,14 @@ int64_t prediction(const Q* at, size_t i, size_t distance, const Autoregression&
 }  // namespace
 
 template <class T>
-Autoregression likely_autoregression(const T* values, const Dims& dims, const LinearMap& map, double rate) {
+Autoregression likely_autoregression(const T* values, const Dims& dims, const LinearMap& map, double rate,
+                                     bool thorough) {
     Autoregression best;
     best.rate = rate;
     for (int axis = 0; axis < AXES && rate > LEAST_RATE; ++axis) {
         if (dims.n[axis] < LEAST_LENGTH) continue;
-        Lines lines = draw_lines(values, dims, axis, map);
+        if (!thorough && !promising(draw_lines(values, dims, axis, map, FIRST_VALUES), axis, best.rate)) continue;
+        Lines lines = draw_lines(values, dims, axis, map, LINES * LINE);
         const double mean = subtract_mean(lines);
         Autoregression a = fit(lines, axis, best.rate);
         if (a.weight.empty() || a.rate >= best.rate) continue;
@@ -253,8 +268,9 @@ void autoregress_inverse(Q* values, const Dims& dims, const Autoregression& a) {
     }
 }
 
-template Autoregression likely_autoregression<float>(const float*, const Dims&, const LinearMap&, double);
-template Autoregression likely_autoregression<double>(const double*, const Dims&, const LinearMap&, double);
+template Autoregression likely_autoregression<float>(const float*, const Dims&, const LinearMap&, double, bool);
+template Autoregression likely_autoregression<double>(const double*, const Dims&, const LinearMap&, double, bool);
+template Autoregression likely_autoregression<int64_t>(const int64_t*, const Dims&, const LinearMap&, double, bool);
 
 void write_autoregression(const Autoregression& a, Bytes& out) {
     Writer w(out);

@@ -22,9 +22,10 @@ struct Autoregression {
 };
 
 // The axis and the weights that leave least to code of the values as integers, holes being NaN; no weights where that is
-// not likely to come below `rate` bits a value.
+// not likely to come below `rate` bits a value. Unless `thorough`, few values have to promise it first.
 template <class T>
-Autoregression likely_autoregression(const T* values, const Dims& dims, const LinearMap& map, double rate);
+Autoregression likely_autoregression(const T* values, const Dims& dims, const LinearMap& map, double rate,
+                                     bool thorough);
 
 // Integers to what prediction leaves of them, and back, all modulo the word.
 template <class Q>

@@ -1,0 +1,82 @@
+// A body's bytes: its head with the exact set, maps, and codes by static tables or by mixing.
+#include "encoder.hpp"
+#include "entropy/low_bits.hpp"
+
+namespace sciflow {
+
+namespace {
+
+constexpr double NOTABLE_RUNS = 0.1;  // of a block's bits: then they are looked at twice
+
+}  // namespace
+
+template <class T>
+void Encoder<T>::write_map(const LinearMap& map) {
+    if (plain(map)) return;
+    writer_.raw(map.origin);
+    writer_.raw(map.step);
+}
+
+template <class T>
+void Encoder<T>::head(Mode mode, uint8_t flags) {
+    writer_.u8(static_cast<uint8_t>(mode));
+    flags_at_ = out_.size();
+    writer_.u8(static_cast<uint8_t>(flags | (exact_count_ ? HAS_EXACT : 0)));
+    head_ = 2;
+    if (exact_count_ == 0) return;
+    std::vector<BitsOf<T>> bits;
+    bits.reserve(exact_count_);
+    each_marked(s_.exact.data(), n_, [&](size_t i) { bits.push_back(std::bit_cast<BitsOf<T>>(in_[i])); });
+    const size_t from = out_.size();
+    write_mask(s_.exact.data(), exact_count_, dims_, s_.entropy, out_);
+    write_exact(bits, s_.entropy, out_);
+    head_ += out_.size() - from;
+    if (n_ < MIXING_FROM || !worth_an_image(out_.size() - from)) return;
+    Bytes image;
+    write_exact_image(s_.exact.data(), bits, dims_, s_.mixing, image);
+    if (image.size() >= out_.size() - from) return;
+    out_.resize(from);
+    writer_.bytes(image);
+}
+
+template <class T>
+bool Encoder<T>::worth_an_image(size_t runs) const {
+    if (options_.level != 2) return options_.level >= 3 && mixing_;
+    return 8 * static_cast<double>(runs) > NOTABLE_RUNS * rate_ * static_cast<double>(n_);
+}
+
+template <class T>
+template <class Q>
+void Encoder<T>::write_codes(const std::vector<GridSpec>& grids, std::vector<Q>& codes) {
+    if (options_.level < 3 || !mixing_ || n_ < MIXING_FROM) return write_symbols(grids, codes);
+    Bytes mixed;
+    mix_grids<Q>(grids, codes.data(), s_.mixing, mixed);
+    const size_t from = out_.size();
+    const uint8_t flags = out_[flags_at_];
+    write_symbols(grids, codes);
+    if (mixed.size() >= out_.size() - from) return;
+    out_.resize(from);
+    out_[flags_at_] = flags | MIXED;
+    writer_.bytes(mixed);
+}
+
+template <class T>
+template <class Q>
+void Encoder<T>::write_symbols(const std::vector<GridSpec>& grids, std::vector<Q>& codes) {
+    if (const unsigned low = count_low_bits(codes.data(), n_); low > 0) {
+        out_[flags_at_] |= LOW_BITS;
+        write_low_bits(codes.data(), n_, low, out_);
+    }
+    encode_grids<Q>(grids, codes.data(), s_.entropy, out_);
+}
+
+template void Encoder<float>::write_map(const LinearMap&);
+template void Encoder<double>::write_map(const LinearMap&);
+template void Encoder<float>::head(Mode, uint8_t);
+template void Encoder<double>::head(Mode, uint8_t);
+template void Encoder<float>::write_codes(const std::vector<GridSpec>&, std::vector<int32_t>&);
+template void Encoder<double>::write_codes(const std::vector<GridSpec>&, std::vector<int32_t>&);
+template void Encoder<float>::write_codes(const std::vector<GridSpec>&, std::vector<int64_t>&);
+template void Encoder<double>::write_codes(const std::vector<GridSpec>&, std::vector<int64_t>&);
+
+}  // namespace sciflow
