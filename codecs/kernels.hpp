@@ -123,9 +123,18 @@ struct Raster {
     void (*decode_strip)(StripJob<T>& job);
 };
 
+// The values of a strip, to be learned from.
+struct ProductsJob {
+    const double* features = nullptr;  // [taps + 1][RASTER_STRIP]
+    const uint8_t* exact = nullptr;    // those marked teach nothing
+    size_t count = 0;
+    int taps = 0;
+    double* turned = nullptr;  // scratch: RASTER_STRIP * MAX_WIDTH
+    double* sums = nullptr;
+};
+
 struct LeastSquares {
-    void (*add_products)(const double* features, const uint8_t* exact, size_t count, int taps, double* turned,
-                         double* sums);
+    void (*add_products)(const ProductsJob& job);
     void (*blend_sums)(double* to, double keep, const double* from, double factor, int taps);
     bool (*solve_sums)(double* sums, int taps, double* weights);
 };

@@ -1,4 +1,4 @@
-"""Section 9 of docs/format.md, for the reference decoder: values predicted in C order by least squares."""
+"""Section 11 of docs/format.md, for the reference decoder: values predicted in C order by least squares."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ class Tiling:
         self.series = self.plane and n2 < 16
         self.width = 64 if self.series else 64 * math.ceil(n3 / 64 / 64)
         self.tiles = 1 if self.series else math.ceil(n3 / self.width)
-        self.height = max(4, math.ceil(n2 * self.tiles / 1024))
-        self.keep = 15 / 16 if self.series else 29 / 32
+        self.height = 1 if self.plane else max(4, math.ceil(n2 * self.tiles / 1024))
+        self.keep = 15 / 16 if self.series else 29 / 32 if self.plane else 1 / 2
         self.rows_a_fit = max(1, 64 // n3)
 
     def around(self, tile: int) -> range:
@@ -77,43 +77,40 @@ class Statistics:
         def zeros() -> Values:
             return np.zeros((taps + 2, taps + 2))
 
-        self.all, self.row = zeros(), zeros()  # A and X
-        self.columns = defaultdict[int, Values](zeros)  # C, F and B of a tile
-        self.fresh, self.before = self.columns.copy(), self.columns.copy()
+        self.all = zeros()  # A
+        self.fresh = defaultdict[int, Values](zeros)  # X and C of a tile
+        self.columns = self.fresh.copy()
         self.kept = defaultdict[tuple[int, int], Values](zeros)  # S of group and tile
 
-    def open_row(self, i2: int) -> None:
-        t = self.tiling
-        if t.plane or i2 % t.height:
-            return
-        self.before.clear()
-        for tile in range(t.tiles):
-            for group in (i2 // t.height, i2 // t.height + 1):
-                for each in t.around(tile):
-                    self.before[tile] = self.before[tile] + self.kept[group, each]
+    def begins(self, i2: int) -> bool:
+        return i2 % self.tiling.height == 0
 
-    def fold(self, tile: int) -> None:
-        self.columns[tile] = self.tiling.keep * self.columns[tile] + self.row
-        self.fresh[tile] = self.fresh[tile] + self.row
-        self.all = self.all + self.row
-        self.row = np.zeros_like(self.all)
+    def ends(self, i2: int) -> bool:
+        return i2 + 1 == self.rows or (i2 + 1) % self.tiling.height == 0
 
-    def close_row(self, i2: int) -> None:
-        if self.tiling.plane or (i2 + 1 < self.rows and (i2 + 1) % self.tiling.height):
-            return
-        for tile in range(self.tiling.tiles):
+    def learn(self, tile: int, v: Values) -> None:
+        self.fresh[tile] = self.fresh[tile] + v[:, None] * v
+
+    def fold(self, tile: int, i2: int) -> None:
+        """What follows once a tile of a group is complete."""
+        X = self.fresh.pop(tile, np.zeros_like(self.all))
+        self.columns[tile] = self.tiling.keep * self.columns[tile] + X
+        self.all = self.all + X
+        if not self.tiling.plane:
             at = i2 // self.tiling.height, tile
-            self.kept[at] = 3 / 8 * self.kept[at] + self.fresh[tile]
-        self.fresh.clear()
-        if i2 + 1 == self.rows:
-            self.columns.clear()
+            self.kept[at] = 3 / 8 * self.kept[at] + X
+            if i2 + 1 == self.rows:
+                self.columns.pop(tile)
 
-    def fit(self, tile: int) -> Values:
+    def fit(self, tile: int, i2: int) -> Values:
         K = self.taps
         M = self.all * (2 / max(float(self.all[K + 1, K + 1]), 1.0))
         for each in self.tiling.around(tile):
             M = M + self.columns[each]
-        M = M + self.before[tile]
+        group = i2 // self.tiling.height
+        for at in group, group + 1:
+            for each in self.tiling.around(tile):
+                M = M + self.kept[at, each]
         for k in range(K):
             M[k, k] = M[k, k] * (1 + 2**-30) + M[K + 1, K + 1] * 2**-12
         for k in range(K):
@@ -181,13 +178,15 @@ def reconstruct(codes: Values, exact: NDArray[np.bool_] | None, plan: Plan) -> V
     learns = np.ones(axes, np.bool_) if exact is None else ~exact.reshape(axes)
     looked_at = [(0, 0, -1, 0), (0, 0, -1, -1), (0, 0, -1, 1), (0, 0, 0, -2), (0, 0, 0, -1)]
     digits = [taps.index(tap) for tap in (looked_at if axes[2] > 1 else taps[:5])]
+    due = 0  # the row from which on weights are fitted again
     for number, row in enumerate(np.ndindex(axes[:3])):
-        statistics.open_row(row[2])
+        fits = number >= due and statistics.begins(row[2])
+        due = number + tiling.rows_a_fit if fits else due
         values = rows.open(row)
         neighbours = [rows.tap(row, tap) for tap in taps]
         for x, tile, begins, ends in walk(axes[3], tiling):
-            if begins and number % tiling.rows_a_fit == 0:
-                weights[tile] = statistics.fit(tile)
+            if begins and fits:
+                weights[tile] = statistics.fit(tile, row[2])
             near = np.array([each[x] for each in neighbours]).astype("<f8")
             f = near - near[0]
             f[0] = near[0] - plan.centre.astype("<f8")
@@ -202,12 +201,10 @@ def reconstruct(codes: Values, exact: NDArray[np.bool_] | None, plan: Plan) -> V
             if learns[row][x]:
                 y = (values[x].astype("<f8") - near[0]) * (1 / plan.step)
                 bias.learn(context, y - s)
-                v = np.array([*f, y, 1.0])
-                statistics.row = statistics.row + v[:, None] * v
-            if ends:
-                statistics.fold(tile)
+                statistics.learn(tile, np.array([*f, y, 1.0]))
+            if ends and statistics.ends(row[2]):
+                statistics.fold(tile, row[2])
         rows.close(row)
-        statistics.close_row(row[2])
     return rows.known[..., rows.margin : -rows.margin].ravel()
 
 

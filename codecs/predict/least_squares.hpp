@@ -2,10 +2,17 @@
 // Compiled once for each instruction set: included by kernels.cpp alone, inside its namespace.
 // The order of every sum is part of the format: vectors run across sums, never along one.
 
-typedef double Eight __attribute__((vector_size(64), aligned(8), may_alias));
+#if defined(__AVX512F__)
+constexpr int DOUBLES = 8;
+#elif defined(__AVX__)
+constexpr int DOUBLES = 4;
+#else
+constexpr int DOUBLES = 2;
+#endif
+typedef double Lanes __attribute__((vector_size(8 * DOUBLES), aligned(8), may_alias));
 
-static inline Eight* eight(double* p) { return reinterpret_cast<Eight*>(p); }
-static inline const Eight* eight(const double* p) { return reinterpret_cast<const Eight*>(p); }
+static inline Lanes* lanes(double* p) { return reinterpret_cast<Lanes*>(p); }
+static inline const Lanes* lanes(const double* p) { return reinterpret_cast<const Lanes*>(p); }
 
 // ---- prediction ------------------------------------------------------------------------------------------------------
 
@@ -120,31 +127,41 @@ static void decode_strip(StripJob<T>& job) {
 
 static inline int first_block(int row) { return row & ~7; }
 
-// Adds each value's products to `sums`, values in ascending order. `turned` is a strip of scratch.
-static void add_products(const double* features, const uint8_t* exact, size_t count, int taps, double* turned,
-                         double* sums) {
-    const int width = statistics_width(taps);
-    for (size_t x = 0; x < count; ++x) {
-        double* __restrict to = turned + x * static_cast<size_t>(width);
-        for (int k = 0; k < width; ++k) to[k] = 0;
-        if (exact[x]) continue;
-        for (int k = 0; k <= taps; ++k) to[k] = features[static_cast<size_t>(k) * RASTER_STRIP + x];
-        to[taps + 1] = 1;
+// Rows of features become rows of values; values that teach nothing are left out. Returns how many are left.
+static inline size_t turn(const ProductsJob& job) {
+    const size_t width = static_cast<size_t>(statistics_width(job.taps));
+    size_t at[RASTER_STRIP], n = 0;
+    for (size_t x = 0; x < job.count; ++x)
+        if (!job.exact[x]) at[n++] = x;
+    for (size_t k = 0; k < width; ++k) {
+        const double* __restrict from = job.features + k * RASTER_STRIP;
+        double* __restrict to = job.turned + k;
+        const size_t taps = static_cast<size_t>(job.taps);
+        if (k <= taps)
+            for (size_t i = 0; i < n; ++i) to[i * width] = from[at[i]];
+        else
+            for (size_t i = 0; i < n; ++i) to[i * width] = k == taps + 1 ? 1 : 0;
     }
+    return n;
+}
+
+// Adds each value's products to the sums, values in ascending order.
+static void add_products(const ProductsJob& job) {
+    const int width = statistics_width(job.taps);
+    const size_t n = turn(job);
     for (int i = 0; i < width; i += 4)
         for (int j = first_block(i); j < width; j += 8) {
-            Eight* const to[4] = {eight(sums + i * width + j), eight(sums + (i + 1) * width + j),
-                                  eight(sums + (i + 2) * width + j), eight(sums + (i + 3) * width + j)};
-            Eight a = *to[0], b = *to[1], c = *to[2], d = *to[3];
-            const double* f = turned;
-            for (size_t x = 0; x < count; ++x, f += width) {
-                const Eight v = *eight(f + j);
-                a = a + f[i] * v;
-                b = b + f[i + 1] * v;
-                c = c + f[i + 2] * v;
-                d = d + f[i + 3] * v;
-            }
-            *to[0] = a, *to[1] = b, *to[2] = c, *to[3] = d;
+            Lanes sum[4][8 / DOUBLES];
+            for (int r = 0; r < 4; ++r)
+                for (int c = 0; c < 8 / DOUBLES; ++c) sum[r][c] = *lanes(job.sums + (i + r) * width + j + c * DOUBLES);
+            const double* f = job.turned;
+            for (size_t x = 0; x < n; ++x, f += width)
+                for (int c = 0; c < 8 / DOUBLES; ++c) {
+                    const Lanes v = *lanes(f + j + c * DOUBLES);
+                    for (int r = 0; r < 4; ++r) sum[r][c] = sum[r][c] + f[i + r] * v;
+                }
+            for (int r = 0; r < 4; ++r)
+                for (int c = 0; c < 8 / DOUBLES; ++c) *lanes(job.sums + (i + r) * width + j + c * DOUBLES) = sum[r][c];
         }
 }
 
@@ -170,8 +187,9 @@ static bool solve_sums(double* sums, int taps, double* weights) {
         for (int i = first_block(k + 1); i < width; ++i) ratio[i] = pivot[i] / p;
         for (int i = k + 1; i < taps; ++i) {
             double* __restrict row = sums + i * width;
-            for (int j = first_block(i); j < width; j += 8)
-                *eight(row + j) = *eight(row + j) - ratio[i] * *eight(pivot + j);
+            const double r = ratio[i];
+            for (int j = first_block(i); j < width; j += DOUBLES)
+                *lanes(row + j) = *lanes(row + j) - r * *lanes(pivot + j);
         }
     }
     for (int k = taps; k-- > 0;) {

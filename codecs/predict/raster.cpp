@@ -9,10 +9,10 @@ namespace {
 
 constexpr size_t MOST_TILES = 64;    // of a row
 constexpr size_t SERIES_BELOW = 16;  // rows: fewer of them are series, whose statistics run along them
-constexpr size_t GROUP = 4;          // rows whose statistics the next plane finds together
+constexpr size_t GROUP = 4;          // rows that share their weights where there is more than one plane
 constexpr size_t MOST_KEPT = 1024;   // groups times tiles of a plane
 constexpr double GLOBAL_VALUES = 2;  // that the statistics of all values count as
-constexpr double SERIES_KEEP = 15.0 / 16, ROWS_KEEP = 29.0 / 32, GROUP_KEEP = 3.0 / 8;
+constexpr double SERIES_KEEP = 15.0 / 16, ROWS_KEEP = 29.0 / 32, GROUP_KEEP = 1.0 / 2, PLANE_KEEP = 3.0 / 8;
 
 struct Tap {
     int8_t d0, d1, d2, dx;
@@ -77,85 +77,68 @@ Stencil stencil_of(const Dims& d) {
 
 // How a block's statistics are cut: tiles of a row, groups of rows.
 struct Tiling {
-    bool series = false;
-    size_t width = RASTER_STRIP, tiles = 1, groups = 0, height = GROUP;
+    bool series = false, plane = false;
+    size_t width = RASTER_STRIP, tiles = 1, groups = 1, height = 1;
     size_t rows_a_fit = 1;
-    double keep = ROWS_KEEP;
+    double keep = GROUP_KEEP;
 
-    explicit Tiling(const Dims& d) {
-        const bool plane = d.n[0] == 1 && d.n[1] == 1;
+    explicit Tiling(const Dims& d) : plane(d.n[0] == 1 && d.n[1] == 1) {
         series = plane && d.n[2] < SERIES_BELOW;
-        keep = series ? SERIES_KEEP : ROWS_KEEP;
         rows_a_fit = std::max<size_t>(1, RASTER_STRIP / d.n[X]);
+        if (plane) keep = series ? SERIES_KEEP : ROWS_KEEP;
         if (series) return;
         const size_t strips = (d.n[X] + RASTER_STRIP - 1) / RASTER_STRIP;
         width = RASTER_STRIP * ((strips + MOST_TILES - 1) / MOST_TILES);
         tiles = (d.n[X] + width - 1) / width;
+        if (plane) return;
         height = std::max(GROUP, (d.n[2] * tiles + MOST_KEPT - 1) / MOST_KEPT);
-        if (!plane) groups = (d.n[2] + height - 1) / height;
+        groups = (d.n[2] + height - 1) / height;
     }
 };
 
-// Sums of products: of all values, of each tile of the rows before, of each group and tile of the plane before.
+// Sums of products: of all values, of each tile of the groups before, of each group and tile of the plane before.
 class Statistics {
   public:
     Statistics(const Tiling& t, int taps, std::vector<double>& memory) : t_(t), taps_(taps) {
         const size_t width = static_cast<size_t>(statistics_width(taps));
         cell_ = width * width;
         count_ = (static_cast<size_t>(taps) + 1) * (width + 1);
-        memory.assign(cell_ * (3 + 3 * t.tiles + (t.groups + 1) * t.tiles), 0.0);
+        memory.assign(cell_ * (2 + (2 + (t.plane ? 0 : t.groups)) * t.tiles), 0.0);
         at_ = memory.data();
     }
 
-    double* tile() { return at_; }
+    double* fresh(size_t tile) { return cell(2 + tile); }
 
-    // Weights for a tile.
-    void fit(size_t tile, double* weights) {
-        double* a = cell(1);
-        const size_t from = tile > 0 ? tile - 1 : 0, to = std::min(tile + 2, t_.tiles);
+    // Weights for a tile of a group.
+    void fit(size_t tile, size_t group, double* weights) {
+        double* a = cell(0);
         const double seen = all()[count_];
         std::fill_n(a, cell_, 0.0);
         blend(a, 1, all(), GLOBAL_VALUES / std::max(seen, 1.0));
+        const size_t from = tile > 0 ? tile - 1 : 0, to = std::min(tile + 2, t_.tiles);
         for (size_t t = from; t < to; ++t) blend(a, 1, column(t), 1);
-        if (t_.groups > 0) blend(a, 1, before(tile), 1);
+        if (!t_.plane)
+            for (size_t g = group; g < std::min(group + 2, t_.groups); ++g)
+                for (size_t t = from; t < to; ++t) blend(a, 1, kept(g, t), 1);
         kernels().least_squares.solve_sums(a, taps_, weights);
     }
 
-    // A tile of a row is complete.
-    void fold(size_t tile) {
-        blend(column(tile), t_.keep, this->tile(), 1);
-        if (t_.groups > 0) blend(fresh(tile), 1, this->tile(), 1);
-        blend(all(), 1, this->tile(), 1);
-        std::fill_n(this->tile(), cell_, 0.0);
-    }
-
-    void open_row(size_t i2) {
-        if (t_.groups == 0 || i2 % t_.height > 0) return;
-        const size_t group = i2 / t_.height, end = std::min(group + 2, t_.groups);
-        for (size_t tile = 0; tile < t_.tiles; ++tile) {
-            std::fill_n(before(tile), cell_, 0.0);
-            for (size_t g = group; g < end; ++g)
-                for (size_t t = tile > 0 ? tile - 1 : 0; t < std::min(tile + 2, t_.tiles); ++t)
-                    blend(before(tile), 1, kept(g, t), 1);
+    // A tile of a group is complete.
+    void fold(size_t tile, size_t group) {
+        blend(column(tile), t_.keep, fresh(tile), 1);
+        blend(all(), 1, fresh(tile), 1);
+        if (!t_.plane) {
+            blend(kept(group, tile), PLANE_KEEP, fresh(tile), 1);
+            if (group + 1 == t_.groups) std::fill_n(column(tile), cell_, 0.0);
         }
-    }
-
-    void close_row(size_t i2, size_t rows) {
-        if (t_.groups == 0 || (i2 + 1 < rows && (i2 + 1) % t_.height > 0)) return;
-        for (size_t tile = 0; tile < t_.tiles; ++tile) {
-            blend(kept(i2 / t_.height, tile), GROUP_KEEP, fresh(tile), 1);
-            std::fill_n(fresh(tile), cell_, 0.0);
-            if (i2 + 1 == rows) std::fill_n(column(tile), cell_, 0.0);
-        }
+        std::fill_n(fresh(tile), cell_, 0.0);
     }
 
   private:
     double* cell(size_t k) { return at_ + k * cell_; }
-    double* all() { return cell(2); }
-    double* column(size_t tile) { return cell(3 + tile); }
-    double* fresh(size_t tile) { return cell(3 + t_.tiles + tile); }
-    double* before(size_t tile) { return cell(3 + 2 * t_.tiles + tile); }
-    double* kept(size_t group, size_t tile) { return cell(3 + (3 + group) * t_.tiles + tile); }
+    double* all() { return cell(1); }
+    double* column(size_t tile) { return cell(2 + t_.tiles + tile); }
+    double* kept(size_t group, size_t tile) { return cell(2 + (2 + group) * t_.tiles + tile); }
     void blend(double* to, double keep, const double* from, double factor) {
         kernels().least_squares.blend_sums(to, keep, from, factor, taps_);
     }
@@ -205,11 +188,7 @@ class Walk {
         size_t r = 0;
         for (size_t i0 = 0; i0 < dims_.n[0]; ++i0)
             for (size_t i1 = 0; i1 < dims_.n[1]; ++i1)
-                for (size_t i2 = 0; i2 < dims_.n[2]; ++i2, ++r) {
-                    statistics_.open_row(i2);
-                    row(r, i0, i1, i2, visit);
-                    statistics_.close_row(i2, dims_.n[2]);
-                }
+                for (size_t i2 = 0; i2 < dims_.n[2]; ++i2, ++r) row(r, i0, i1, i2, visit);
     }
 
     const T* row_at(size_t r) const { return scratch_.rows.data() + r * stride_ + margin_; }
@@ -246,12 +225,17 @@ class Walk {
     void row(size_t r, size_t i0, size_t i1, size_t i2, Visit&& visit) {
         T* const values = mutable_row(r);
         const size_t n = dims_.n[X];
+        double* const turned = scratch_.strip.data() + static_cast<size_t>(taps_ + 1) * RASTER_STRIP;
         std::fill_n(values - margin_, margin_, substitute(i0, i1, i2)[0]);
         find_taps(r, i0, i1, i2);
+        const size_t group = i2 / tiling_.height;
+        const bool fits = i2 % tiling_.height == 0 && r >= due_;
+        const bool folds = (i2 + 1) % tiling_.height == 0 || i2 + 1 == dims_.n[2];
+        if (fits) due_ = r + tiling_.rows_a_fit;
         for (size_t x = 0; x < n; x += RASTER_STRIP) {
             const size_t tile = tiling_.series ? 0 : x / tiling_.width;
             double* const weights = weights_.data() + tile * stencil_.taps.size();
-            if (x % tiling_.width == 0 && r % tiling_.rows_a_fit == 0) statistics_.fit(tile, weights);
+            if (x % tiling_.width == 0 && fits) statistics_.fit(tile, group, weights);
             for (size_t k = 0; k < stencil_.taps.size(); ++k) moved_[k] = at_[k] + x;
             job_.tap = moved_;
             job_.count = std::min(RASTER_STRIP, n - x);
@@ -259,10 +243,10 @@ class Walk {
             job_.out = values + x;
             job_.exact = nothing_exact_.data();
             visit(r * n + x);
-            kernels().least_squares.add_products(job_.features, job_.exact, job_.count, taps_,
-                                                 scratch_.strip.data() + static_cast<size_t>(taps_ + 1) * RASTER_STRIP,
-                                                 statistics_.tile());
-            if (x + RASTER_STRIP >= n || (x + RASTER_STRIP) % tiling_.width == 0) statistics_.fold(tile);
+            kernels().least_squares.add_products(
+                {job_.features, job_.exact, job_.count, taps_, turned, statistics_.fresh(tile)});
+            const bool last = x + RASTER_STRIP >= n || (x + RASTER_STRIP) % tiling_.width == 0;
+            if (last && folds) statistics_.fold(tile, group);
         }
         std::fill_n(values + n, margin_, values[n - 1]);
     }
@@ -270,6 +254,7 @@ class Walk {
     const Dims dims_;
     const Stencil stencil_;
     const Tiling tiling_;
+    size_t due_ = 0;                // the row from which on weights are fitted again
     const size_t margin_, stride_;  // cells that a row is extended by at either end; of a row
     RasterScratch<T>& scratch_;
     const int taps_;

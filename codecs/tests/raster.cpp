@@ -170,8 +170,8 @@ void kernels_agree(Random& random) {
             for (const Kernels* k : all_kernels()) {
                 std::vector<double> sums(width * width, 1.0), blended(width * width, 0.5), turned(RASTER_STRIP * width),
                     weights(static_cast<size_t>(taps));
-                k->least_squares.add_products(features.data(), exact.data(), RASTER_STRIP - 3, taps, turned.data(),
-                                              sums.data());
+                k->least_squares.add_products(
+                    {features.data(), exact.data(), RASTER_STRIP - 3, taps, turned.data(), sums.data()});
                 k->least_squares.blend_sums(blended.data(), 0.3, sums.data(), 0.7, taps);
                 const bool solved = k->least_squares.solve_sums(blended.data(), taps, weights.data());
                 if (!solved) std::fill(weights.begin(), weights.end(), -1.0);
