@@ -12,7 +12,6 @@ import numpy as np
 from tests.reference_reader import Axes, Reader, Values, require
 
 Logits: TypeAlias = list[int]
-SIZES = (256, 225, 225, 256, 225, 225, 720, 375, 2048)
 
 
 def clamp(value: int, end: int) -> int:
@@ -36,7 +35,7 @@ def tables() -> tuple[list[int], Logits]:
 
 
 PROBABILITY, LOGIT = tables()
-LINE = [PROBABILITY[max(1, min(6143, 192 * k))] for k in range(33)]
+LINE = [PROBABILITY[max(1, min(6143, 256 * k))] for k in range(25)]
 
 
 # Binary decisions
@@ -64,10 +63,20 @@ class Decisions:
         if not bit:
             self.value -= bound
         self.range = bound if bit else self.range - bound
+        self.refill()
+        return int(bit)
+
+    def even(self, count: int) -> int:
+        self.range >>= count
+        bits = min(self.value // self.range, (1 << count) - 1)
+        self.value -= bits * self.range
+        self.refill()
+        return bits
+
+    def refill(self) -> None:
         if self.range < 1 << 32:
             self.range <<= 32
             self.fetch()
-        return int(bit)
 
 
 # Mixing
@@ -75,65 +84,69 @@ class Decisions:
 class Mixer:
     decisions: Decisions
     contexts: Sequence[int] = ()
-    level_class: int = 0
     energy: int = 0
-    counters: dict[tuple[int, int, int], tuple[int, int]] = field(default_factory=dict)
+    lean: int = 0
+    counters: dict[tuple[int | str, ...], tuple[int, int]] = field(default_factory=dict)
     weights: dict[tuple[str, int, int], list[int]] = field(default_factory=dict)
-    knots: dict[tuple[int, int], list[int]] = field(default_factory=dict)
+    knots: dict[tuple[str, int, int], list[int]] = field(default_factory=dict)
 
-    def decide(self, node: int) -> int:
-        cells = [(node, i, context) for i, context in enumerate(self.contexts)]
+    def decide(self, kind: str, t: int) -> int:
+        cells = [(kind, t, i, context) for i, context in enumerate(self.contexts)]
         inputs = [LOGIT[self.counters.setdefault(cell, (1 << 21, 0))[0] >> 10] for cell in cells] + [256]
-        keys = ("class", node, self.level_class), ("energy", node, self.energy // 2)
-        sets = [self.weights.setdefault(key, [9000] * 10) for key in keys]
-        logits = [clamp(sum(x * w >> 4 for x, w in zip(inputs, ws, strict=True)) >> 12, 3071) for ws in sets]
-        logit = sum(logits) >> 1
-        k, f = divmod(logit + 3072, 192)
-        line = self.knots.setdefault((node, self.energy), LINE.copy())
-        refined = (line[k] * (192 - f) + line[k + 1] * f) // 192
-        bit = self.decisions.decide(max(1, min(65535, PROBABILITY[logit + 3072] + refined >> 1)))
-        for each, ws in zip(logits, sets, strict=True):
-            error = (65535 * bit - PROBABILITY[each + 3072]) * 14 >> 4
-            ws[:] = [clamp(w + (x * error + 8192 >> 14), 2**18 - 1) for x, w in zip(inputs, ws, strict=True)]
-        nearest = k + (f > 96)
+        weights = self.weights.setdefault((kind, t, self.energy // 2), [3800] * 6)
+        logit = clamp(sum(x * w for x, w in zip(inputs, weights, strict=True)) >> 14, 3071)
+        k, f = divmod(logit + 3072, 256)
+        line = self.knots.setdefault((kind, t, self.energy), LINE.copy())
+        refined = line[k] * (256 - f) + line[k + 1] * f >> 8
+        p = PROBABILITY[logit + 3072]
+        bit = self.decisions.decide(max(1, min(65535, p + refined >> 1)))
+        error = 65535 * bit - p >> 1
+        weights[:] = [
+            max(-32768, min(32767, w + (x * error + 16384 >> 15)))
+            for x, w in zip(inputs, weights, strict=True)
+        ]
+        nearest = k + (f > 128)
         line[nearest] += 65535 * bit - line[nearest] >> 6
         for cell in cells:
             self.count(cell, bit)
         return bit
 
-    def count(self, cell: tuple[int, int, int], bit: int) -> None:
+    def count(self, cell: tuple[int | str, ...], bit: int) -> None:
         p, n = self.counters[cell]
         step = ((2**22 - 1) * bit - p) * (131072 // (2 * n + 3)) >> 16
         self.counters[cell] = p + step, min(n + 1, 255)
 
-    def leaf(self, leaf: int) -> int:
-        cell = leaf, -1, self.energy
+    def alone(self, *cell: int | str) -> int:
         p, _ = self.counters.setdefault(cell, (1 << 21, 0))
         bit = self.decisions.decide(max(1, p >> 6))
         self.count(cell, bit)
         return bit
 
     def code(self, start: int) -> int:
-        c = self.magnitude_class(0 if start <= 2 else start)
+        c = self.magnitude_class(start)
         if c == 0:
             return 0
-        negative, magnitude = self.decide(83 + min(c, 3)), c
+        negative = self.decide("sign", c) if c < 3 else self.alone("sign", self.lean, self.energy)
+        magnitude = c
         if c > 2:
-            prefix, low = 0, 0
-            for k in range(c - 2):
-                bit = self.leaf(3 * min(c, 27) + prefix) if k < 2 else self.decisions.decide(32768)
-                prefix, low = 1 + bit, 2 * low + bit
+            prefix, low, left = 0, 0, c - 2
+            for _ in range(min(left, 2)):
+                bit = self.alone("leaf", min(c, 20), prefix, self.energy)
+                prefix, low, left = 1 + bit, 2 * low + bit, left - 1
+            while left > 0:
+                some = min(left, 16)
+                low, left = low << some | self.decisions.even(some), left - some
             magnitude = 2 ** (c - 2) + 1 + low
         return -magnitude if negative else magnitude
 
     def magnitude_class(self, t: int) -> int:
         if t > 0:
-            if not self.decide(28 + min(t, 27)):
-                while t > 0 and not self.decide(56 + min(t, 27)):
+            if not self.decide("first", min(t, 12)):
+                while t > 0 and not self.decide("down", min(t, 12)):
                     t -= 1
                 return t
             t += 1
-        while t < 65 and self.decide(min(t, 27)):
+        while t < 65 and self.decide("up", min(t, 12)):
             t += 1
         return t
 
@@ -156,6 +169,40 @@ class Level(NamedTuple):
     order: int  # of the grid within its level
 
 
+class Coarse(NamedTuple):
+    row: Row
+    shift: int
+    last: int
+
+    def at(self, x: int) -> int:
+        return self.row[min(x >> self.shift, self.last)]
+
+
+class Around(NamedTuple):
+    """The rows around one."""
+
+    n: Row
+    nn: Row
+    p: Row
+    pn: Row
+    ps: Row
+    r: Row
+    rs: Row
+    r2: Row
+    coarse: Coarse
+    series: bool
+
+    def energy(self, x: int, w: Row, alone: bool, refers: bool) -> int:
+        n, p, r = self.n, self.p, self.r
+        same = 2 * abs(w[x - 1]) + 2 * abs(n[x]) + abs(n[x - 1]) + abs(n[x + 1])
+        if self.series:
+            same = 3 * abs(w[x - 1]) + 2 * abs(w[x - 2]) + abs(w[x - 3])
+        plane = 2 * abs(p[x]) + abs(p[x - 1]) + abs(p[x + 1]) + abs(self.pn[x]) + abs(self.ps[x])
+        other = 2 * abs(r[x]) + abs(r[x + 1]) + abs(r[x - 1]) + abs(self.rs[x]) + abs(self.r2[x])
+        wider = abs(w[x - 2]) + abs(self.nn[x]) + abs(self.coarse.at(x)) + abs(n[x + 2])
+        return 2 * same + (same if alone else plane) + (other if refers else same) + wider
+
+
 def nearest_row(grid: Values | None, row: Axes) -> Row:
     if grid is None:
         return Row(None)
@@ -176,11 +223,17 @@ def held(value: int, end: int) -> int:
     return clamp(value, end) + end
 
 
-def decode_grid(
-    mixer: Mixer, axes: Axes, level: Level, all_weights: dict[int, list[int]]
-) -> tuple[Values, Values]:
+@dataclass(slots=True)
+class Model:
+    mixer: Mixer
+    weights: dict[int, list[int]] = field(default_factory=dict)
+    runs: int = 0  # whether each of the last three runs was broken
+
+
+def decode_grid(model: Model, axes: Axes, level: Level) -> tuple[Values, Values]:
+    mixer = model.mixer
     codes, known, series = np.zeros(axes, object), np.zeros(axes, np.int64), math.prod(axes[:3]) < 16
-    weights = all_weights.setdefault(8 if series else level.order, [0] * 16)
+    weights = model.weights.setdefault(8 if series else level.order, [0] * 16)
     for i0, i1, i2 in np.ndindex(axes[:3]):
         w, nothing = Row(known[i0, i1, i2]), Row(None)
         before = (i0, i1 - 1) if i1 else (i0 - 1, i1) if i0 else None
@@ -198,60 +251,48 @@ def decode_grid(
             halves = [int(a > 1 and 2 * b <= a + 1) for a, b in zip(axes, level.parent.shape, strict=True)]
             coarse = nearest_row(level.parent, (i0 >> halves[0], i1 >> halves[1], i2 >> halves[2]))
             shift, last = halves[3], level.parent.shape[3] - 1
-        average = 0
+
+        about = Around(n, nn, p, pn, ps, r, rs, r2, Coarse(coarse, shift, last), series)
+        alone, refers = not i2 and not before, level.reference is not None
+        quiet = [0] * (axes[3] + 1)
+        for x in reversed(range(axes[3])):
+            quiet[x] = 0 if about.energy(x, nothing, alone, refers) else quiet[x + 1] + 1
+        resume, skipping = 0, False  # where the next run may begin, whether the last one is zero
         for x in range(axes[3]):
+            run = min(16, axes[3] - x)
+            if x < resume and skipping:
+                continue
+            if x >= resume and 4 <= run <= quiet[x] and not (w[x - 1] or w[x - 2] or w[x - 3]):
+                wide = quiet[x] >= 2 * run
+                broken = mixer.alone("run", level.order, run.bit_length(), wide, model.runs)
+                model.runs, resume, skipping = (2 * model.runs + broken) % 8, x + run, not broken
+                if skipping:
+                    continue
             W, WW, N, NW, NE, NN, P = w[x - 1], w[x - 2], n[x], n[x - 1], n[x + 1], nn[x], p[x]
-            R, R2, C = r[x], r2[x], coarse[min(x >> shift, last)]
-            same = 2 * abs(W) + 2 * abs(N) + abs(NW) + abs(NE)
-            if series:
-                same = 3 * abs(W) + 2 * abs(WW) + abs(w[x - 3])
-            plane = 2 * abs(P) + abs(p[x - 1]) + abs(p[x + 1]) + abs(pn[x]) + abs(ps[x])
-            plane = plane if i2 or before else same
-            other = 2 * abs(R) + abs(r[x + 1]) + abs(r[x - 1]) + abs(rs[x]) + abs(R2)
-            other = same if level.reference is None else other
-            wider = abs(WW) + abs(NN) + abs(C) + abs(n[x + 2])
-            every = 2 * same + plane + other + wider
-            taps = [
-                W,
-                WW,
-                N,
-                NW,
-                NE,
-                NN,
-                P,
-                p[x - 1],
-                p[x + 1],
-                pn[x],
-                ps[x],
-                R,
-                r[x + 1],
-                r[x - 1],
-                rs[x],
-                R2,
-            ]
+            R, R2, C, energy = r[x], r2[x], about.coarse.at(x), about.energy(x, w, alone, refers)
+            taps = [W, WW, N, NW, NE, NN, P, p[x - 1], p[x + 1], pn[x], ps[x], R, r[x + 1], r[x - 1]]
+            taps += [rs[x], R2]
             if series:
                 taps = [*(w[x - k] for k in range(1, 9)), N, NW, NE, P, R, r[x + 1], r[x - 1], R2]
             taps = [clamp(tap, 1023) for tap in taps]
             guess = clamp(sum(a * b >> 4 for a, b in zip(weights, taps, strict=True)) >> 4, 1 << 20)
+            guess = guess if energy else 0
+            mixer.energy = quarter_octave(energy)
             step = sum(abs(guess) >= end for end in (24, 64, 112, 176, 288, 448, 768))
-            g = 7 - step if guess < 0 else 7 + step
-            near = (W, N, NW, NE, WW, NN, n[x + 2], n[x - 2], P, p[x + 1], ps[x])
-            mixer.energy, mixer.level_class = quarter_octave(every), level.order
+            mixer.lean = held(guess >> mixer.energy // 4 + 3, 7)
+            g = mixer.lean if energy >= 56 else 7 - step if guess < 0 else 7 + step
             mixer.contexts = (
-                16 * half_octave(same) + half_octave(plane),
-                ((held(W, 2) * 5 + held(N, 2)) * 3 + held(NW, 1)) * 3 + held(NE, 1),
                 ((held(W, 1) * 3 + held(N, 1)) * 5 + held(P, 2)) * 5 + held(R, 2),
-                16 * half_octave(wider + (average >> 4)) + half_octave(other),
                 ((held(P, 2) * 5 + held(p[x - 1], 2)) * 3 + held(p[x + 1], 1)) * 3 + held(pn[x], 1),
                 ((held(R2, 2) * 5 + held(C, 2)) * 3 + held(R, 1)) * 3 + held(NN, 1),
                 48 * g + mixer.energy,
                 (g * 5 + held(W, 2)) * 5 + held(N, 2),
-                sum(1 << bit for bit, value in enumerate(near) if value),
             )
-            mean = every // 28
-            codes[i0, i1, i2, x] = code = mixer.code(mean.bit_length() if mean >= 3 else 0)
+            mean = energy // 28
+            codes[i0, i1, i2, x] = code = mixer.code(mean.bit_length() if mean >= 4 else 0)
             known[i0, i1, i2, x] = value = clamp(code, 16000)
-            average += abs(value) * 256 - average >> 4
+            if energy == 0:
+                continue
             error = clamp(clamp(value, 1023) * 256 - guess, 1 << 18)
             scaled = error * 4096 >> (64 + sum(tap * tap for tap in taps)).bit_length() - 1
             weights[:] = [
@@ -264,7 +305,7 @@ def decode_mixed(reader: Reader, grids: Sequence[tuple[Axes, bool]], word: str =
     """The codes of each grid, given its axes and whether the grid before it is its reference."""
     require(sum(math.prod(axes) for axes, _ in grids) >= 256, "no fewer than 256 codes are mixed")
     decisions = Decisions(reader.take(reader.varint()))
-    mixer, weights = Mixer(decisions), dict[int, list[int]]()
+    model = Model(Mixer(decisions))
     decoded, known, first, bits = list[Values](), list[Values](), 0, 8 * np.dtype(word).itemsize
     for k, (axes, refers) in enumerate(grids):
         first = first if refers else k
@@ -273,7 +314,7 @@ def decode_mixed(reader: Reader, grids: Sequence[tuple[Axes, bool]], word: str =
             for j in (k - 1, k - 2)
         )
         parent = known[first - 1] if first and known[first - 1].size else None
-        codes, values = decode_grid(mixer, axes, Level(reference, second, parent, min(k - first, 7)), weights)
+        codes, values = decode_grid(model, axes, Level(reference, second, parent, min(k - first, 7)))
         known.append(values)
         wrapped = [(code + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1) for code in codes.ravel()]
         decoded.append(np.array(wrapped, word).reshape(axes))

@@ -1,6 +1,8 @@
 // Binary arithmetic coding with 16-bit probabilities. docs/format.md, "Binary decisions".
 #pragma once
 
+#include <algorithm>
+
 #include "bytes.hpp"
 
 namespace sciflow {
@@ -21,6 +23,16 @@ class BinaryEncoder {
         }
         if (range_ >> 32 == 0) shift();
         return bit;
+    }
+
+    // `count` even bits, at most 16.
+    uint64_t code_bits(uint64_t bits, int count) {
+        range_ >>= count;
+        const uint64_t add = range_ * bits;
+        low_ += add;
+        if (low_ < add) carry();
+        if (range_ >> 32 == 0) shift();
+        return bits;
     }
 
     bool over() const { return false; }
@@ -70,17 +82,25 @@ class BinaryDecoder {
     int code(int, uint32_t one) {
         const uint64_t bound = (range_ >> 16) * one;
         const int bit = value_ < bound;
-        if (bit) {
-            range_ = bound;
-        } else {
-            value_ -= bound;
-            range_ -= bound;
-        }
+        const uint64_t zero = static_cast<uint64_t>(bit) - 1;  // all ones for a 0
+        value_ -= bound & zero;
+        range_ = bit ? bound : range_ - bound;
         if (range_ >> 32 == 0) {
             range_ <<= 32;
             fetch();
         }
         return bit;
+    }
+
+    uint64_t code_bits(uint64_t, int count) {
+        range_ >>= count;
+        const uint64_t bits = std::min(value_ / range_, (uint64_t{1} << count) - 1);
+        value_ -= bits * range_;
+        if (range_ >> 32 == 0) {
+            range_ <<= 32;
+            fetch();
+        }
+        return bits;
     }
 
     // More bytes were asked for than any encoder leaves out.

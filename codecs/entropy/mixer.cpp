@@ -4,7 +4,7 @@ namespace sciflow {
 
 namespace {
 
-constexpr int32_t FIRST_WEIGHT = 9000;  // 65536ths
+constexpr int16_t FIRST_WEIGHT = 3800;  // 16384ths
 constexpr uint64_t ONE = uint64_t{1} << 32;
 constexpr uint64_t DECAY = 4278222790;  // 2^32 e^(-1/256)
 
@@ -34,22 +34,24 @@ const LogitTables& logit_tables() {
 }
 
 void Mixer::reset() {
+    constexpr uint32_t even = uint32_t{1} << 31;
     size_t total = 0;
     for (int i = 0; i < COUNTERS; ++i) {
         first_[i] = total;
-        total += size_t{NODES} * CONTEXTS[i];
+        total += CONTEXTS[i];
     }
-    counters_.assign(total, uint32_t{1} << 31);
-    leaves_.assign(LEAVES * ENERGIES, uint32_t{1} << 31);
-    by_class_.assign(NODES * CLASS_SETS * INPUTS, FIRST_WEIGHT);
-    by_energy_.assign(NODES * ENERGY_SETS * INPUTS, FIRST_WEIGHT);
-    std::array<uint16_t, KNOTS> line;
-    for (int k = 0; k < KNOTS; ++k)
-        line[k] = t_.probability[static_cast<size_t>(std::clamp(k * KNOT_DISTANCE, 1, 2 * LOGIT_END - 1))];
-    knots_.clear();
-    for (int i = 0; i < NODES * ENERGIES; ++i) knots_.insert(knots_.end(), line.begin(), line.end());
-    std::fill(input_, input_ + INPUTS, 0);
-    input_[COUNTERS] = 256;
+    Cells cells;
+    std::fill(std::begin(cells.node), std::end(cells.node), even);
+    counters_.assign(total, cells);
+    leaves_.assign(LEAVES, even);
+    runs_.assign(RUN_CONTEXTS, even);
+    signs_.assign(GUESSES * ENERGIES, even);
+    weights_.assign(NODES * ENERGIES / 2, Vector{} + FIRST_WEIGHT);
+    knots_.resize(NODES * ENERGIES * KNOTS);
+    for (size_t i = 0; i < knots_.size(); ++i) {
+        const int logit = static_cast<int>(i % KNOTS) * KNOT_DISTANCE;
+        knots_[i] = t_.probability[static_cast<size_t>(std::clamp(logit, 1, 2 * LOGIT_END - 1))];
+    }
 }
 
 }  // namespace sciflow

@@ -7,8 +7,14 @@ namespace sciflow {
 
 namespace {
 
-constexpr int DEEPEST = 27;  // thresholds from here on share their nodes
-constexpr int UP = 0, FIRST = 28, DOWN = 56, SIGN = 84;
+constexpr int DEEPEST = 12;  // thresholds from here on share their nodes
+constexpr uint64_t RUN = 16;
+
+// Nodes, those that are asked one after the other side by side.
+constexpr int SIGN = 3;
+int up(int t) { return t < 3 ? t : 3 * std::min(t, DEEPEST); }
+int first(int t) { return 3 * std::min(t, DEEPEST) - 1; }
+int down(int t) { return t < 3 ? 5 + t : 3 * std::min(t, DEEPEST) + 1; }
 
 // Magnitudes by octaves: 0, 1, 2, 3-4, 5-8, ... The class of m, and of a class above 2 how many bits tell its members
 // apart: class - 2, of m - 1 without its top bit.
@@ -26,45 +32,77 @@ class CodeCoder {
         const uint64_t m = v < 0 ? uint64_t{0} - static_cast<uint64_t>(v) : static_cast<uint64_t>(v);
         const int c = magnitude_class(Coder::DECODES ? 0 : class_of(m), start);
         if (c == 0) return 0;
-        const bool negative = mixer_.code(coder_, v < 0, SIGN + std::min(c, 3) - 1) != 0;
+        const bool negative = sign(v < 0, c);
         const uint64_t back = c < 3 ? static_cast<uint64_t>(c) : (uint64_t{1} << (c - 2)) + 1 + members(m - 1, c);
         return static_cast<int64_t>(negative ? uint64_t{0} - back : back);
     }
 
   private:
-    bool ask(bool yes, int kind, int t) { return mixer_.code(coder_, yes, kind + std::min(t, DEEPEST)) != 0; }
+    bool ask(bool yes, int node) { return mixer_.code(coder_, yes, node) != 0; }
+
+    bool sign(bool negative, int c) {
+        if (c < 3) return ask(negative, SIGN + c - 1);
+        return mixer_.code_sign(coder_, negative) != 0;
+    }
 
     int magnitude_class(int c, int start) {
-        int t = start <= 2 ? 0 : start;
+        int t = start;
         if (t > 0) {
-            if (!ask(c > t, FIRST, t)) {
-                while (t > 0 && !ask(c >= t, DOWN, t)) --t;
+            if (!ask(c > t, first(t))) {
+                while (t > 0 && !ask(c >= t, down(t))) --t;
                 return t;
             }
             ++t;
         }
-        while (t < LAST_CLASS && ask(c > t, UP, t)) ++t;
+        while (t < LAST_CLASS && ask(c > t, up(t))) ++t;
         return t;
     }
 
     // The low c - 2 bits: two have counters, the others nothing.
     uint64_t members(uint64_t bits, int c) {
         int left = c - 2;
-        const int leaf = 3 * std::min(c, DEEPEST);
+        const int leaf = 3 * std::min(c, 20);
         uint64_t back = 0;
-        const auto next = [&] { return static_cast<int>((bits >> --left) & 1); };
         for (int k = 0, prefix = 0; k < 2 && left > 0; ++k) {
-            const int bit = mixer_.code_leaf(coder_, next(), leaf + prefix);
+            const int bit = mixer_.code_leaf(coder_, static_cast<int>((bits >> --left) & 1), leaf + prefix);
             prefix = 1 + bit;
             back = back << 1 | static_cast<uint64_t>(bit);
         }
-        while (left > 0) back = back << 1 | static_cast<uint64_t>(coder_.code(next(), 32768));
+        while (left > 0) {
+            const int some = std::min(left, 16);
+            left -= some;
+            back = back << some | coder_.code_bits((bits >> left) & ((uint64_t{1} << some) - 1), some);
+        }
         return back;
     }
 
     Mixer& mixer_;
     Coder& coder_;
 };
+
+// Where a run of codes has nothing but zeros around it, one decision tells whether it is broken: not all zero.
+template <class Q, class Coder>
+void code_row(Q* codes, size_t n, Neighbourhood& around, Mixer& mixer, CodeCoder<Coder>& one, Coder& coder) {
+    for (size_t x = 0, doubt = 0; x < n;) {
+        const size_t run = std::min<size_t>(RUN, n - x);
+        if (x >= doubt && run >= 4 && around.quiet(x) >= run) {
+            const bool any = !Coder::DECODES && std::any_of(codes + x, codes + x + run, [](Q v) { return v != 0; });
+            const bool broken = mixer.code_run(coder, any, around.run_context(x, run)) != 0;
+            around.learn_run(broken);
+            doubt = x + run;
+            if (!broken) {
+                if constexpr (Coder::DECODES) std::fill(codes + x, codes + doubt, Q(0));
+                x = doubt;
+                continue;
+            }
+        }
+        const int start = around.contexts(x, mixer);
+        const int64_t v = one.code(Coder::DECODES ? 0 : int64_t{codes[x]}, start);
+        if constexpr (Coder::DECODES) codes[x] = static_cast<Q>(v);
+        around.learn(x, codes[x]);
+        ++x;
+    }
+}
 
 // Every code of every grid, forth or back. False where a decoder runs out of bytes.
 template <class Q, class Coder>
@@ -79,12 +117,7 @@ bool walk(const std::vector<GridSpec>& grids, Q* codes, MixingScratch& s, Coder&
             for (size_t i1 = 0; i1 < d.n[1]; ++i1)
                 for (size_t i2 = 0; i2 < d.n[2]; ++i2, codes += d.n[X]) {
                     around.enter_row(i0, i1, i2);
-                    for (size_t x = 0; x < d.n[X]; ++x) {
-                        const int start = around.contexts(x, s.mixer);
-                        const int64_t v = one.code(Coder::DECODES ? 0 : int64_t{codes[x]}, start);
-                        if constexpr (Coder::DECODES) codes[x] = static_cast<Q>(v);
-                        around.learn(x, codes[x]);
-                    }
+                    code_row(codes, d.n[X], around, s.mixer, one, coder);
                     if (coder.over()) return false;
                 }
     }

@@ -11,6 +11,10 @@ struct MixingScratch {
     Mixer mixer;
     std::vector<int16_t> values;  // of every grid, rows with a margin of zeros
     std::vector<int16_t> zeros;
+    std::vector<uint32_t> quiet;    // by column, as what follows: how many columns have zeros around them
+    std::vector<uint32_t> rest;     // weighed magnitudes in other rows
+    std::vector<uint16_t> part[3];  // of contexts
+    std::vector<int16_t> coarse;    // the parent's values
 };
 
 inline constexpr size_t MIXING_FROM = 256;  // fewer codes are never mixed: the model costs more to set up than to use

@@ -11,12 +11,7 @@ unsigned magnitude(int v) { return static_cast<unsigned>(v < 0 ? -v : v); }
 
 int log2_floor(unsigned v) { return 31 - __builtin_clz(v); }
 
-// Half octaves of 1 + m, at most 15; quarter octaves of 4 + m, at most ENERGIES - 1.
-uint32_t half_octave(unsigned m) {
-    const int e = log2_floor(m + 1);
-    const unsigned half = e > 0 ? ((m + 1) >> (e - 1)) & 1 : 0;
-    return std::min(2 * static_cast<unsigned>(e) + half, 15u);
-}
+// Quarter octaves of 4 + m, at most ENERGIES - 1.
 uint32_t quarter_octave(unsigned m) {
     const int e = log2_floor(m + 4);
     return std::min(4 * static_cast<unsigned>(e - 2) + (((m + 4) >> (e - 2)) & 3), ENERGIES - 1u);
@@ -24,8 +19,11 @@ uint32_t quarter_octave(unsigned m) {
 
 // A value held to -end..end, from 0 on.
 uint32_t held(int v, int end) { return static_cast<uint32_t>(std::clamp(v, -end, end) + end); }
+int16_t held16(int16_t v, int16_t end) {
+    return static_cast<int16_t>(std::clamp<int16_t>(v, static_cast<int16_t>(-end), end) + end);
+}
 
-// The guess, in 256ths, in 15 steps.
+// The guess, in 256ths, in GUESSES steps.
 uint32_t guess_step(int g) {
     constexpr unsigned ends[] = {24, 64, 112, 176, 288, 448, 768};
     int k = 0;
@@ -33,15 +31,13 @@ uint32_t guess_step(int g) {
     return static_cast<uint32_t>(g < 0 ? 7 - k : 7 + k);
 }
 
-uint32_t marked(int v, int bit) { return static_cast<uint32_t>(v != 0) << bit; }
-
 }  // namespace
 
 int16_t* Neighbourhood::Plane::row(size_t i0, size_t i1, size_t i2) const {
     return values + ((i0 * dims.n[1] + i1) * dims.n[2] + i2) * (dims.n[X] + 2 * MARGIN) + MARGIN;
 }
 
-Neighbourhood::Neighbourhood(const std::vector<GridSpec>& grids, MixingScratch& s) : grids_(grids) {
+Neighbourhood::Neighbourhood(const std::vector<GridSpec>& grids, MixingScratch& s) : grids_(grids), s_(s) {
     size_t total = 0, longest = 0;
     for (const GridSpec& g : grids) {
         total += g.dims.rows() * (g.dims.n[X] + 2 * MARGIN);
@@ -50,6 +46,10 @@ Neighbourhood::Neighbourhood(const std::vector<GridSpec>& grids, MixingScratch& 
     s.values.assign(total, 0);
     s.zeros.assign(longest + 2 * MARGIN, 0);
     zeros_ = s.zeros.data() + MARGIN;
+    s.quiet.assign(longest + 1, 0);
+    s.rest.assign(longest, 0);
+    s.coarse.assign(longest, 0);
+    for (auto& part : s.part) part.assign(longest, 0);
     int16_t* at = s.values.data();
     for (const GridSpec& g : grids) {
         planes_.push_back({g.dims, at});
@@ -67,7 +67,7 @@ void Neighbourhood::enter(size_t k) {
     reference_ = k > first ? usable(k - 1) : nullptr;
     second_ = k > first + 1 ? usable(k - 2) : nullptr;
     parent_ = first > 0 && planes_[first - 1].dims.size() > 0 ? &planes_[first - 1] : nullptr;
-    level_class_ = static_cast<int>(std::min<size_t>(k - first, CLASS_SETS - 1));
+    level_class_ = static_cast<int>(std::min<size_t>(k - first, LEVEL_CLASSES - 1));
     series_ = here_->dims.rows() < 16;
     weights_ = all_weights_[series_ ? 8 : level_class_];
 }
@@ -107,7 +107,7 @@ void Neighbourhood::enter_row(size_t i0, size_t i1, size_t i2) {
         coarse_last_ = parent_->dims.n[X] - 1;
         coarse_shift_ = shift(X);
     }
-    average_ = 0;
+    summarize_row();
 }
 
 // Sixteen neighbours, weighed; in 256ths.
@@ -130,40 +130,69 @@ int Neighbourhood::guess(size_t x) {
     return std::clamp(sum >> 4, -GUESS_END, GUESS_END);
 }
 
+// What the other rows say of each column.
+void Neighbourhood::summarize_row() {
+    const size_t n = here_->dims.n[X];
+    int16_t* coarse = s_.coarse.data();
+    if (parent_) {
+        for (size_t x = 0; x < n; ++x) coarse[x] = coarse_[std::min(x >> coarse_shift_, coarse_last_)];
+    } else {
+        std::fill(coarse, coarse + n, int16_t{0});
+    }
+    const int16_t *north = north_, *north2 = north2_, *p = plane_, *pn = plane_north_, *ps = plane_south_;
+    const int16_t *r = ref_, *rs = ref_south_, *r2 = ref2_;
+    const unsigned northern = series_ ? 0u : 2u + alone_ + !reference_;
+    const unsigned before = alone_ ? 0 : 1;
+    uint32_t* rest = s_.rest.data();
+    const auto a = [](int16_t v) { return static_cast<unsigned>(v < 0 ? -v : v); };
+    for (size_t x = 0; x < n; ++x)
+        rest[x] = northern * (2 * a(north[x]) + a(north[x - 1]) + a(north[x + 1])) +
+                  before * (2 * a(p[x]) + a(p[x - 1]) + a(p[x + 1]) + a(pn[x]) + a(ps[x])) + 2 * a(r[x]) + a(r[x + 1]) +
+                  a(r[x - 1]) + a(rs[x]) + a(r2[x]) + a(north2[x]) + a(coarse[x]) + a(north[x + 2]);
+    uint16_t *part0 = s_.part[0].data(), *part1 = s_.part[1].data(), *part2 = s_.part[2].data();
+    const auto u = [](int v) { return static_cast<uint16_t>(v); };
+    for (size_t x = 0; x < n; ++x) {
+        part0[x] = u((held16(north[x], 1) * 5 + held16(p[x], 2)) * 5 + held16(r[x], 2));
+        part1[x] = u(((held16(p[x], 2) * 5 + held16(p[x - 1], 2)) * 3 + held16(p[x + 1], 1)) * 3 + held16(pn[x], 1));
+    }
+    for (size_t x = 0; x < n; ++x)
+        part2[x] = u(((held16(r2[x], 2) * 5 + held16(coarse[x], 2)) * 3 + held16(r[x], 1)) * 3 + held16(north2[x], 1));
+    s_.quiet[n] = 0;
+    for (size_t x = n; x-- > 0;) s_.quiet[x] = rest[x] == 0 ? s_.quiet[x + 1] + 1 : 0;
+}
+
+uint32_t Neighbourhood::run_context(size_t x, size_t run) const {
+    const uint32_t wide = s_.quiet[x] >= 2 * run, size = static_cast<uint32_t>(log2_floor(static_cast<unsigned>(run)));
+    return ((static_cast<uint32_t>(level_class_) * 5 + size) * 2 + wide) * 8 + runs_;
+}
+
 int Neighbourhood::contexts(size_t x, Mixer& mixer) {
-    const int16_t *w = row_ + x, *n = north_ + x, *p = plane_ + x, *r = ref_ + x;
-    const int W = w[-1], WW = w[-2], N = n[0], NW = n[-1], NE = n[1], NN = north2_[x], P = p[0], R = r[0];
-    const int R2 = ref2_[x], C = coarse_[std::min(x >> coarse_shift_, coarse_last_)];
+    const int16_t* w = row_ + x;
+    const int W = w[-1], WW = w[-2], N = north_[x];
     const auto a = magnitude;
-    const unsigned same = series_ ? 3 * a(W) + 2 * a(WW) + a(w[-3]) : 2 * a(W) + 2 * a(N) + a(NW) + a(NE);
-    const unsigned before = alone_ ? same : 2 * a(P) + a(p[-1]) + a(p[1]) + a(plane_north_[x]) + a(plane_south_[x]);
-    const unsigned other = reference_ ? 2 * a(R) + a(r[1]) + a(r[-1]) + a(ref_south_[x]) + a(R2) : same;
-    const unsigned wider = a(WW) + a(NN) + a(C) + a(n[2]);
-    const unsigned all = 2 * same + before + other + wider;
-    guess_ = guess(x);
-    const uint32_t g = guess_step(guess_), energy = quarter_octave(all);
-    mixer.context = {
-        half_octave(same) * 16 + half_octave(before),
-        ((held(W, 2) * 5 + held(N, 2)) * 3 + held(NW, 1)) * 3 + held(NE, 1),
-        ((held(W, 1) * 3 + held(N, 1)) * 5 + held(P, 2)) * 5 + held(R, 2),
-        half_octave(wider + static_cast<unsigned>(average_ >> 4)) * 16 + half_octave(other),
-        ((held(P, 2) * 5 + held(p[-1], 2)) * 3 + held(p[1], 1)) * 3 + held(plane_north_[x], 1),
-        ((held(R2, 2) * 5 + held(C, 2)) * 3 + held(R, 1)) * 3 + held(NN, 1),
-        g * ENERGIES + energy,
-        (g * 5 + held(W, 2)) * 5 + held(N, 2),
-        marked(W, 0) | marked(N, 1) | marked(NW, 2) | marked(NE, 3) | marked(WW, 4) | marked(NN, 5) | marked(n[2], 6) |
-            marked(n[-2], 7) | marked(P, 8) | marked(p[1], 9) | marked(plane_south_[x], 10),
-    };
-    mixer.weights_by_class = static_cast<uint32_t>(level_class_);
-    mixer.energy = energy;
+    const unsigned west = series_ ? 3 * a(W) + 2 * a(WW) + a(w[-3]) : 2 * a(W);
+    const unsigned all = s_.rest[x] + (2u + alone_ + !reference_) * west + a(WW);
+    calm_ = all == 0;
+    guess_ = calm_ ? 0 : guess(x);
+    const uint32_t energy = quarter_octave(all), lean = held(guess_ >> (energy / 4 + 3), 7);
+    const uint32_t g = all < 56 ? guess_step(guess_) : lean, w2 = held(W, 2);
+    mixer.enter(
+        {
+            held(W, 1) * 75 + s_.part[0][x],
+            s_.part[1][x],
+            s_.part[2][x],
+            g * ENERGIES + energy,
+            (g * 5 + w2) * 5 + held(N, 2),
+        },
+        energy, lean);
     const unsigned mean = all / 28;
-    return mean < 3 ? 0 : log2_floor(mean) + 1;
+    return mean < 4 ? 0 : log2_floor(mean) + 1;
 }
 
 void Neighbourhood::learn(size_t x, int64_t v) {
     const int value = static_cast<int>(std::clamp<int64_t>(v, -VALUE_END, VALUE_END));
     row_[x] = static_cast<int16_t>(value);
-    average_ += (static_cast<int>(magnitude(value)) * 256 - average_) >> 4;
+    if (calm_) return;
     const int error = std::clamp(std::clamp(value, -TAP_END, TAP_END) * 256 - guess_, -ERROR_END, ERROR_END);
     const int32_t scaled = (error * 4096) >> power_;
     for (int i = 0; i < TAPS; ++i)

@@ -89,6 +89,11 @@ void extremes_round_trip() {
 void certainty_costs_next_to_nothing() {
     const Bytes zeros = round_trip(one(dims_of(1, 64, 64, 64)), std::vector<int32_t>(64 * 64 * 64, 0));
     CHECK(zeros.size() < 64);
+    std::vector<int32_t> lonely(64 * 64 * 64, 0);  // at each place in a run, and in runs cut short
+    for (size_t i = 0; i < lonely.size(); i += 4097) lonely[i] = 1;
+    CHECK(round_trip(one(dims_of(1, 64, 64, 64)), lonely).size() < 256);
+    round_trip(one(dims_of(1, 1, 64 * 64 * 64 / 19, 19)),
+               std::vector<int32_t>(lonely.begin(), lonely.begin() + 262143 / 19 * 19));
     std::vector<int32_t> stripes(300 * 300);
     for (size_t i = 0; i < stripes.size(); ++i) stripes[i] = i / 300 % 8 > 3 ? 1 : 0;
     CHECK(round_trip(one(dims_of(1, 1, 300, 300)), stripes).size() < stripes.size() / 200);
