@@ -374,9 +374,11 @@ Sought likely_ways(const T* in, const Dims& dims, double bound, std::span<const 
     if (!sought.lines && !sought.table) return sought;
     const double packed = find_lattice(sample, bound).step;
     if (packed == 0) return sought;
-    // Other modes know this step too: of use are coarser ones, and tables of few of its multiples.
+    // Other modes know this step too, unless they took more bits than its multiples need: of use are coarser ones, and
+    // tables of few of its multiples.
     const auto [least, most] = std::minmax_element(sample.begin(), sample.end());
     const double range = static_cast<double>(*most) - static_cast<double>(*least);
+    if (rate > std::log2(range / packed) + 1) return sought;
     sought.table = sought.table && static_cast<double>(distinct) < range / packed / 8;
     sought.least_step = std::max(sought.least_step, packed * COARSER);
     sought.lines = sought.lines && lines_are_likely(in, skip, sample, dims, sought.least_step);
