@@ -116,6 +116,9 @@ def _kept(
     rows = read_rows(path)
     there = read_machine(path)
     changed = [key for key in FIXED if there.get(key) != here[key]]
+    if rows and changed == ["engine"] and "codec" in rows[0]:
+        others = [row for row in rows if not row["codec"].startswith("sciflow")]
+        return others, f"{path.name} was measured with another engine: our own rows start over"
     if rows and changed:
         return [], f"{path.name} was measured with another {', '.join(changed)}: starting over"
     if rows and tuple(rows[0]) != tuple(columns):

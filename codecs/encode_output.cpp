@@ -4,12 +4,6 @@
 
 namespace sciflow {
 
-namespace {
-
-constexpr double NOTABLE_RUNS = 0.1;  // of a block's bits: then they are looked at twice
-
-}  // namespace
-
 template <class T>
 void Encoder<T>::write_map(const LinearMap& map) {
     if (plain(map)) return;
@@ -31,18 +25,12 @@ void Encoder<T>::head(Mode mode, uint8_t flags) {
     write_mask(s_.exact.data(), exact_count_, dims_, s_.entropy, out_);
     write_exact(bits, s_.entropy, out_);
     head_ += out_.size() - from;
-    if (n_ < MIXING_FROM || !worth_an_image(out_.size() - from)) return;
+    if (n_ < MIXING_FROM || options_.level < 3 || !mixing_) return;
     Bytes image;
     write_exact_image(s_.exact.data(), bits, dims_, s_.mixing, image);
     if (image.size() >= out_.size() - from) return;
     out_.resize(from);
     writer_.bytes(image);
-}
-
-template <class T>
-bool Encoder<T>::worth_an_image(size_t runs) const {
-    if (options_.level != 2) return options_.level >= 3 && mixing_;
-    return 8 * static_cast<double>(runs) > NOTABLE_RUNS * rate_ * static_cast<double>(n_);
 }
 
 template <class T>
@@ -63,7 +51,8 @@ void Encoder<T>::write_codes(const std::vector<GridSpec>& grids, std::vector<Q>&
 template <class T>
 template <class Q>
 void Encoder<T>::write_symbols(const std::vector<GridSpec>& grids, std::vector<Q>& codes) {
-    if (const unsigned low = count_low_bits(codes.data(), n_); low > 0) {
+    const double most_zeros = options_.bound > 0 && !options_.lattice_only ? 0.05 : 0.005;
+    if (const unsigned low = count_low_bits(codes.data(), n_, most_zeros); low > 0) {
         out_[flags_at_] |= LOW_BITS;
         write_low_bits(codes.data(), n_, low, out_);
     }

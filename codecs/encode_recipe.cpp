@@ -101,7 +101,7 @@ bool held_by_float(const Recipe<T>& recipe) {
 template <class T>
 bool encode_recipe(const T* in, const Dims& dims, const Header& header, const EncodeOptions& options,
                    BlockScratch<T>& scratch, size_t start, Bytes& out) {
-    if (options.bound > 0 && (options.level == 0 || options.lattice_only || header.pointwise())) return false;
+    if (options.bound > 0 && (options.level <= 1 || options.lattice_only || header.pointwise())) return false;
     if (is_constant(in, dims.size())) return false;
     const bool gated = options.bound > 0 && options.level <= 2;
     Sought sought{true, true, 2 * options.bound};

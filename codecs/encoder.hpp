@@ -131,8 +131,6 @@ class Encoder {
     bool plain(const LinearMap& map) const { return map.origin == 0 && map.step == 2 * header_.bound; }
     void write_map(const LinearMap& map);
     void head(Mode mode, uint8_t flags);
-    // Whether to look for something smaller than runs: at level max always, below it where they are much of the block.
-    bool worth_an_image(size_t runs) const;
     // Codes end a body: by static tables, or at level max by mixing where that is smaller.
     template <class Q>
     void write_codes(const std::vector<GridSpec>& grids, std::vector<Q>& codes);

@@ -8,7 +8,6 @@ namespace sciflow {
 namespace {
 
 constexpr size_t SAMPLES = 4096;
-constexpr double MOST_ZEROS = 0.005;
 constexpr double MOST_SMALL = 0.27;  // share of codes that may lie below the bits taken away
 
 template <class Q>
@@ -29,7 +28,7 @@ size_t planes_bytes(size_t n, unsigned low) {
 // With a mean of m the codes left are about m / 2^low, four to eight: large enough for hardly anything to be lost (their
 // density is flat over 2^low), small enough for symbols of their own. Where many codes are small the mean misleads.
 template <class Q>
-unsigned count_low_bits(const Q* codes, size_t n) {
+unsigned count_low_bits(const Q* codes, size_t n, double most_zeros) {
     const size_t every = std::max<size_t>(1, n / SAMPLES) | 1;
     size_t by_length[65] = {}, seen = 0;
     double sum = 0;
@@ -42,7 +41,7 @@ unsigned count_low_bits(const Q* codes, size_t n) {
     if (seen == 0 || sum < 16.0 * static_cast<double>(seen)) return 0;
     // More zeros than such a mean explains repeat something, and would cost their low bits each.
     const double count = static_cast<double>(seen);
-    if (static_cast<double>(by_length[0]) > count * (count / sum + MOST_ZEROS)) return 0;
+    if (static_cast<double>(by_length[0]) > count * (count / sum + most_zeros)) return 0;
     unsigned low = 0;
     for (double mean = sum / static_cast<double>(seen); mean >= 8; mean /= 2) ++low;
     low = std::min(low, most_low_bits<Q>());
@@ -74,8 +73,8 @@ void join_low_bits(const LowBits& low, size_t n, Q* codes) {
     if (low.count > 0) entropy<Q>(kernels()).give_low(codes, n, low.count, low.planes.data());
 }
 
-template unsigned count_low_bits<int32_t>(const int32_t*, size_t);
-template unsigned count_low_bits<int64_t>(const int64_t*, size_t);
+template unsigned count_low_bits<int32_t>(const int32_t*, size_t, double);
+template unsigned count_low_bits<int64_t>(const int64_t*, size_t, double);
 template void write_low_bits<int32_t>(int32_t*, size_t, unsigned, Bytes&);
 template void write_low_bits<int64_t>(int64_t*, size_t, unsigned, Bytes&);
 template Status read_low_bits<int32_t>(Cursor&, size_t, LowBits&);

@@ -6,9 +6,10 @@
 
 namespace sciflow {
 
-// How many low bits of these codes hold nothing that a model could find; 0: none.
+// How many low bits of these codes hold nothing that a model could find; 0: none. Zeros beyond those that the mean explains
+// cost their low bits: `most_zeros` is the share of them that is worth the speed.
 template <class Q>
-unsigned count_low_bits(const Q* codes, size_t n);
+unsigned count_low_bits(const Q* codes, size_t n, double most_zeros);
 
 // The count and the bits to `out`; `codes` lose them.
 template <class Q>

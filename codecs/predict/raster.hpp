@@ -1,5 +1,5 @@
 // Raster-scan prediction: every value in C order from its already reconstructed neighbours, by least squares that
-// encoder and decoder fit alike to what they have passed. docs/format.md section 11.
+// encoder and decoder fit alike to what they have passed. docs/format-max.md section 11.
 #pragma once
 
 #include <vector>
