@@ -1,6 +1,7 @@
 #include "recipe.hpp"
 
 #include <algorithm>
+#include <limits>
 
 #include "values.hpp"
 
@@ -22,10 +23,10 @@ constexpr double LEAST_GAIN = 1;  // octaves of a step above the floats' own mea
 
 constexpr double LARGEST_INTEGER = 0x1p48;
 
-// Exponents of the spacing of floats at x, and of the last bit that x sets.
+// Exponents of the spacing of floats at x (at 0 as if it were huge), and of the last bit that x sets.
 template <class T>
 int spacing_exponent(T x) {
-    return std::ilogb(x) - (sizeof(T) == 4 ? 23 : 52);
+    return x == 0 ? std::numeric_limits<int>::max() / 2 : std::ilogb(x) - (sizeof(T) == 4 ? 23 : 52);
 }
 template <class T>
 int last_bit_exponent(T x) {

@@ -1,4 +1,4 @@
-"""Codes by context mixing, from docs/format-max.md section 14 alone and to be read beside it: `decode_mixed`."""
+"""Codes by context mixing: section 14 in docs/format-max.md, to be read beside `decode_mixed`."""
 
 from __future__ import annotations
 

@@ -181,10 +181,11 @@ static inline void row_symbols(const Q* __restrict codes, size_t n, uint16_t* __
     in_strips(
         n,
         [&](size_t x) {
-            const V16<Q> v = load16(codes + x), sign = v >> (8 * sizeof(Q) - 1);
-            const V16<U> a = reinterpret_cast<V16<U>>((v ^ sign) - sign);
+            const V16<Q> v = load16(codes + x);
+            const V16<U> sign = reinterpret_cast<V16<U>>(v >> (8 * sizeof(Q) - 1));
+            const V16<U> a = (reinterpret_cast<V16<U>>(v) ^ sign) - sign;
             store16(mags + x, convert16<uint16_t>(a < MAX_MAGNITUDE ? a : V16<U>{} + MAX_MAGNITUDE));
-            store16(symbols + x, convert16<uint8_t>(convert16<uint16_t>(2 * a + reinterpret_cast<V16<U>>(sign))));
+            store16(symbols + x, convert16<uint8_t>(convert16<uint16_t>(2 * a + sign)));
             large |= a;
         },
         [&](size_t x) {
