@@ -9,9 +9,10 @@ function(sciflow_add_kernels isa)
   target_compile_definitions(sciflow_kernels_${isa} PRIVATE SCIFLOW_ISA=${isa})
   target_compile_options(sciflow_kernels_${isa} PRIVATE -O3 ${ARGN})
   target_link_libraries(sciflow_kernels_${isa} PRIVATE sciflow_warnings)
+  target_compile_options(sciflow_kernels_${isa} PRIVATE -Wno-psabi) # vectors stay within kernels.cpp
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     target_compile_options(sciflow_kernels_${isa} PRIVATE -Wno-maybe-uninitialized # its own AVX-512 header: GCC bug 105593
-                           -Wno-psabi -Wno-ignored-attributes) # vectors stay within kernels.cpp
+                           -Wno-ignored-attributes)
   endif()
   target_sources(sciflow_engine PRIVATE $<TARGET_OBJECTS:sciflow_kernels_${isa}>)
 endfunction()
