@@ -7,7 +7,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ def test_eight_threads_encode_and_decode_at_once(inner: int) -> None:
 
 
 @pytest.mark.parametrize("level", ["fast", "balanced"])
-def test_more_threads_than_processors_or_blocks_change_no_byte(level: str) -> None:
+def test_more_threads_than_processors_or_blocks_change_no_byte(level: Literal["fast", "balanced"]) -> None:
     values = field(2)
     alone = SZ(Bound.rel(1e-3), level=level, block_values=3_000).encode(values)
     for threads in (2, 5, 100):

@@ -108,6 +108,8 @@ class Packer {
         unpacker_.set({s_.width.data(), s_.count.data(), s_.high.data(), s_.payload.data(), s_.patches.data()});
         const int32_t* codes = nullptr;
         unpacker_.next(codes);
+        const bool plain = i_.options.mse == 0 && i_.options.preserve.empty() && first_missed == s_.missed.size();
+        if (plain && steps<T>(kernels()).steps_kept(codes, i_.in + at, n, i_.job, limit_)) return;
         quantize<T>(kernels()).from_lattice(codes, n, i_.job, back_);
         for (size_t k = first_missed; k < s_.missed.size(); ++k) back_[s_.missed[k] - at] = i_.in[s_.missed[k]];
         const Check c = check(i_.in + at, back_, n, i_.header, i_.options);
