@@ -18,7 +18,7 @@ struct StreamParts {
     std::vector<Lent<Bytes>> blocks;
 
     size_t size() const;
-    // One behind the other, to where there is room for size() bytes.
+    // One behind the other with their checksums, to where there is room for size() bytes.
     void join(uint8_t* out, int threads) const;
 };
 

@@ -53,8 +53,8 @@ struct Follow {
 
 }  // namespace
 
-uint32_t crc32c(View data) {
-    uint32_t crc = 0xffffffffu;
+uint32_t crc32c(View data, uint32_t before) {
+    uint32_t crc = ~before;
     size_t i = 0;
 #if defined(__SSE4_2__)
     if (data.size() >= 3 * LANE) {
