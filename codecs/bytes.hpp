@@ -109,7 +109,8 @@ class Cursor {
     size_t at_ = 0;
 };
 
-// CRC-32C (Castagnoli, RFC 3720), hardware where there is one, the same value everywhere.
-uint32_t crc32c(View data);
+// CRC-32C (Castagnoli, RFC 3720), hardware where there is one, the same value everywhere. `before` is that of what lies
+// before the data.
+uint32_t crc32c(View data, uint32_t before = 0);
 
 }  // namespace sciflow

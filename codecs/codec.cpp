@@ -10,13 +10,57 @@ namespace sciflow {
 
 namespace {
 
-constexpr size_t KEPT_BYTES = size_t{64} << 20;  // of a stream, between calls
+constexpr size_t BODIES_KEPT = size_t{64} << 20;    // bytes of streams, between calls
+constexpr size_t SCRATCH_KEPT = size_t{128} << 20;  // bytes a processor, between calls
+constexpr size_t WORTH_A_THREAD = size_t{1} << 20;  // bytes to copy
+constexpr size_t COPIED_AT_ONCE = 12288;            // bytes
 
-// A thread's scratch, kept from call to call; given back where it has grown past what one block needs.
+size_t processors() { return std::max(1u, std::thread::hardware_concurrency()); }
+
+size_t bytes_of(const EntropyScratch& s) {
+    return bytes_held(s.contexts, s.symbols, s.words, s.bits, s.magnitudes[0], s.magnitudes[1], s.zeros, s.tables,
+                      s.folded);
+}
+
+size_t bytes_of(const MixingScratch& s) {
+    return bytes_held(s.values, s.zeros, s.quiet, s.rest, s.part[0], s.part[1], s.part[2], s.coarse);
+}
+
+size_t bytes_of(const PackScratch& s) {
+    return bytes_held(s.history, s.strip, s.numbers, s.missed, s.sample, s.width, s.count, s.high, s.payload,
+                      s.patches);
+}
+
 template <class T>
-BlockScratch<T>& scratch() {
-    thread_local BlockScratch<T> s;
-    return s;
+size_t bytes_of(const BlockScratch<T>& s) {
+    size_t n = bytes_of(s.entropy) + bytes_of(s.mixing) + bytes_of(s.pack) + bytes_of(s.unpack) +
+               bytes_held(s.multilevel.arena, s.multilevel.row, s.multilevel.failed, s.raster.rows, s.raster.statistics,
+                          s.raster.strip, s.work, s.check, s.exact, s.was_exact, s.marked, s.sign, s.outer_exact,
+                          s.region, s.codes, s.wide, s.failed);
+    if (s.part) n += bytes_of(*s.part);
+    if (s.wider) n += bytes_of(*s.wider);
+    return n;
+}
+
+}  // namespace
+
+template <class T>
+size_t bytes_held(const BlockScratch<T>& s) {
+    return bytes_of(s);
+}
+
+namespace {
+
+// Never destroyed: threads may outlive what is static.
+Pool<Bytes>& bodies() {
+    static Pool<Bytes>& pool = *new Pool<Bytes>(Pool<Bytes>::SLOTS, BODIES_KEPT);
+    return pool;
+}
+
+template <class T>
+Pool<BlockScratch<T>>& scratches() {
+    static auto& pool = *new Pool<BlockScratch<T>>(processors(), processors() * SCRATCH_KEPT);
+    return pool;
 }
 
 // Runs work(block) for every block on up to `threads` threads; the lowest failing block decides the status.
@@ -47,52 +91,35 @@ Status for_blocks(uint64_t count, int threads, Work&& work) {
 }
 
 template <class T>
-Status append_block(const T* in, const Header& h, uint64_t b, const StreamOptions& o, Bytes& out) {
-    const size_t start = out.size();
-    const T* from = in + h.blocking.first_value(b);
+Status encode_at(const T* in, const Header& h, uint64_t b, const StreamOptions& o, Bytes& out) {
+    const Lent<BlockScratch<T>> scratch(scratches<T>());
     EncodeOptions block = o.block;
     if (block.regions.of) block.regions.of += h.blocking.first_value(b);
-    const Status s = encode_block(from, block_dims(h, b), h, block, scratch<T>(), out);
-    if (s == Status::ok) Writer(out).raw(crc32c(View(out).subspan(start)));
-    return s;
-}
-
-// All blocks one behind the other, in memory that the thread keeps: fresh pages for each call cost time.
-template <class T>
-Status encode_serially(const T* in, Header& h, const StreamOptions& o, Bytes& out) {
-    thread_local Bytes bodies;
-    bodies.clear();
-    for (uint64_t b = 0; b < h.blocking.count(); ++b) {
-        const size_t start = bodies.size();
-        if (Status s = append_block(in, h, b, o, bodies); s != Status::ok) return s;
-        h.block_bytes.push_back(bodies.size() - start);
-    }
     out.clear();
-    out.reserve(bodies.size() + 64 + 5 * h.block_bytes.size());
-    write_header(h, out);
-    Writer(out).bytes(bodies);
-    if (bodies.capacity() > KEPT_BYTES) Bytes().swap(bodies);
-    return Status::ok;
+    return encode_block(in + h.blocking.first_value(b), block_dims(h, b), h, block, *scratch, out);
+}
+
+// A block and its checksum, which reads what is still in the first-level cache.
+void copy_and_check(View from, uint8_t* to) {
+    uint32_t crc = 0;
+    for (size_t at = 0; at < from.size(); at += COPIED_AT_ONCE) {
+        const View some = from.subspan(at, std::min(COPIED_AT_ONCE, from.size() - at));
+        std::memcpy(to + at, some.data(), some.size());
+        crc = crc32c(some, crc);
+    }
+    std::memcpy(to + from.size(), &crc, sizeof crc);
 }
 
 template <class T>
-Status encode_typed(const T* in, Header& h, const StreamOptions& o, Bytes& out) {
-    h.block_bytes.clear();
+Status encode_typed(const T* in, Header& h, const StreamOptions& o, StreamParts& out) {
     const uint64_t count = h.blocking.count();
-    if (o.threads <= 1 || count <= 1) return encode_serially(in, h, o, out);
-    std::vector<Bytes> blocks(static_cast<size_t>(count));
-    const Status s = for_blocks(count, o.threads,
-                                [&](uint64_t b) { return append_block(in, h, b, o, blocks[static_cast<size_t>(b)]); });
+    for (uint64_t b = 0; b < count; ++b) out.blocks.emplace_back(bodies());
+    const Status s = for_blocks(
+        count, o.threads, [&](uint64_t b) { return encode_at(in, h, b, o, *out.blocks[static_cast<size_t>(b)]); });
     if (s != Status::ok) return s;
-    size_t total = 0;
-    for (const Bytes& b : blocks) {
-        h.block_bytes.push_back(b.size());
-        total += b.size();
-    }
-    out.clear();
-    out.reserve(total + 64 + 5 * blocks.size());
-    write_header(h, out);
-    for (const Bytes& b : blocks) out.insert(out.end(), b.begin(), b.end());
+    h.block_bytes.clear();
+    for (const Lent<Bytes>& b : out.blocks) h.block_bytes.push_back(b->size() + BLOCK_OVERHEAD);
+    write_header(h, out.header);
     return Status::ok;
 }
 
@@ -104,7 +131,8 @@ Status decode_checked(const Header& h, View bytes, uint64_t block, T* out) {
     if (bytes.size() < BLOCK_OVERHEAD || !c.bytes(bytes.size() - BLOCK_OVERHEAD, body) || !c.raw(found))
         return Status::truncated;
     if (found != crc32c(body)) return Status::corrupt;
-    return decode_block(body, block_dims(h, block), h, scratch<T>(), out);
+    const Lent<BlockScratch<T>> scratch(scratches<T>());
+    return decode_block(body, block_dims(h, block), h, *scratch, out);
 }
 
 Status decode_any(const Header& h, View bytes, uint64_t block, uint8_t* out) {
@@ -114,11 +142,43 @@ Status decode_any(const Header& h, View bytes, uint64_t block, uint8_t* out) {
 
 }  // namespace
 
-Status encode_stream(const void* in, Header h, const StreamOptions& o, Bytes& out) {
+Status encode_stream(const void* in, Header h, const StreamOptions& o, StreamParts& out) {
     h.blocking = plan_blocks(h, o.block_values);
+    out.header.clear();
+    out.blocks.clear();
     try {
         return h.dtype == Dtype::float32 ? encode_typed(static_cast<const float*>(in), h, o, out)
                                          : encode_typed(static_cast<const double*>(in), h, o, out);
+    } catch (const std::bad_alloc&) { return Status::no_memory; }
+}
+
+size_t StreamParts::size() const {
+    size_t n = header.size();
+    for (const Lent<Bytes>& b : blocks) n += b->size() + BLOCK_OVERHEAD;
+    return n;
+}
+
+void StreamParts::join(uint8_t* out, int threads) const {
+    std::vector<uint8_t*> to;
+    uint8_t* at = std::copy(header.begin(), header.end(), out);
+    for (const Lent<Bytes>& b : blocks) {
+        to.push_back(at);
+        at += b->size() + BLOCK_OVERHEAD;
+    }
+    const auto worth = static_cast<int>(std::min<size_t>(static_cast<size_t>(at - out) / WORTH_A_THREAD, 64));
+    for_blocks(blocks.size(), std::min(threads, worth), [&](uint64_t b) {
+        copy_and_check(*blocks[static_cast<size_t>(b)], to[static_cast<size_t>(b)]);
+        return Status::ok;
+    });
+}
+
+Status encode_stream(const void* in, Header h, const StreamOptions& o, Bytes& out) {
+    StreamParts parts;
+    if (Status s = encode_stream(in, std::move(h), o, parts); s != Status::ok) return s;
+    try {
+        out.resize(parts.size());
+        parts.join(out.data(), o.threads);
+        return Status::ok;
     } catch (const std::bad_alloc&) { return Status::no_memory; }
 }
 

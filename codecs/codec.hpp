@@ -2,6 +2,7 @@
 #pragma once
 
 #include "block.hpp"
+#include "pool.hpp"
 
 namespace sciflow {
 
@@ -11,7 +12,18 @@ struct StreamOptions {
     int threads = 1;
 };
 
+// A stream as it was made, each block in memory of its own that is lent until then.
+struct StreamParts {
+    Bytes header;
+    std::vector<Lent<Bytes>> blocks;
+
+    size_t size() const;
+    // One behind the other with their checksums, to where there is room for size() bytes.
+    void join(uint8_t* out, int threads) const;
+};
+
 // `header` carries dtype, flags, shape and bounds; blocking and index are filled in here.
+Status encode_stream(const void* in, Header header, const StreamOptions& options, StreamParts& out);
 Status encode_stream(const void* in, Header header, const StreamOptions& options, Bytes& out);
 
 // Decodes into `out`, which holds header.values() values. `offset` tells where a failure stood.

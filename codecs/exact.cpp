@@ -1,6 +1,7 @@
 #include "exact.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <unordered_map>
 
 namespace sciflow {
@@ -23,15 +24,23 @@ uint8_t changed(const uint8_t* mask, size_t i, size_t distance) {
     return distance != 0 && i >= distance ? mask[i] ^ mask[i - distance] : mask[i];
 }
 
+// changed() of eight positions from i on, a byte each; i is at least `distance`.
+uint64_t eight_changed(const uint8_t* mask, size_t i, size_t distance) {
+    uint64_t here, there;
+    std::memcpy(&here, mask + i, 8);
+    std::memcpy(&there, mask + i - distance, 8);
+    return distance != 0 ? here ^ there : here;
+}
+
 size_t count_runs(const uint8_t* mask, size_t n, size_t distance) {
-    size_t runs = changed(mask, 0, distance);
-    const size_t ramp = std::min(n, distance + 1);
-    for (size_t i = 1; i < ramp; ++i) runs += changed(mask, i, distance) != changed(mask, i - 1, distance);
-    if (distance == 0) {
-        for (size_t i = ramp; i < n; ++i) runs += mask[i] ^ mask[i - 1];
-    } else {
-        for (size_t i = ramp; i < n; ++i) runs += mask[i] ^ mask[i - distance] ^ mask[i - 1] ^ mask[i - 1 - distance];
+    size_t runs = changed(mask, 0, distance), i = 1;
+    const auto turns = [&] { return changed(mask, i, distance) != changed(mask, i - 1, distance) ? 1u : 0u; };
+    for (; i < std::min(n, distance + 1); ++i) runs += turns();
+    for (; i + 8 <= n; i += 8) {
+        const uint64_t turned = eight_changed(mask, i, distance) ^ eight_changed(mask, i - 1, distance);
+        runs += static_cast<size_t>(std::popcount(turned));
     }
+    for (; i < n; ++i) runs += turns();
     return runs;
 }
 
@@ -93,8 +102,16 @@ void write_mask(const uint8_t* mask, size_t count, const Dims& dims, EntropyScra
         });
         if (now && next < n) turn(next);
     } else {
-        for (size_t i = 0; i < n; ++i)
-            if (changed(mask, i, distance) != now) turn(i);
+        size_t i = 0;
+        const auto look = [&](size_t to) {
+            for (; i < to; ++i)
+                if (changed(mask, i, distance) != now) turn(i);
+        };
+        look(std::min(n, distance));
+        while (i + 8 <= n)
+            if (eight_changed(mask, i, distance) == now * 0x0101010101010101u) i += 8;
+            else look(i + 8);
+        look(n);
     }
     Writer(out).u8(static_cast<uint8_t>(axis));
     write_numbers(runs, scratch, out);

@@ -142,6 +142,7 @@ struct LeastSquares {
 template <class T>
 struct Steps {
     bool (*to_steps)(const T* in, size_t n, const LatticeJob& job, T limit, uint32_t* codes, uint32_t* doubt);
+    bool (*steps_kept)(const int32_t* codes, const T* in, size_t n, const LatticeJob& job, T limit);
 };
 
 struct Lags {

@@ -68,6 +68,16 @@ Request read_request(const std::vector<uint64_t>& shape, const nb::dict& o, size
     return r;
 }
 
+// Written before anyone else sees it.
+nb::object joined(const StreamParts& parts, int threads) {
+    nb::object stream = nb::steal(PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(parts.size())));
+    if (!stream.is_valid()) throw nb::python_error();
+    char* to = PyBytes_AsString(stream.ptr());
+    nb::gil_scoped_release free;
+    parts.join(reinterpret_cast<uint8_t*>(to), threads);
+    return stream;
+}
+
 nb::tuple encode(nb::handle data, const std::vector<uint64_t>& shape, const nb::dict& options) {
     const Buffer in(data, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT);
     if ((in.item() != 4 && in.item() != 8) || shape.size() > MAX_NDIM)
@@ -78,13 +88,14 @@ nb::tuple encode(nb::handle data, const std::vector<uint64_t>& shape, const nb::
     if (!read_regions(options, r)) return nb::make_tuple(static_cast<int>(Status::bad_argument), nb::bytes("", 0));
     r.options.block.preserve = r.preserve;
     if (r.region_of) r.options.block.regions = {r.region_of->bytes().data(), r.region_bounds};
-    Bytes out;
+    StreamParts parts;
     Status s;
     {
         nb::gil_scoped_release free;
-        s = encode_stream(in.data(), r.header, r.options, out);
+        s = encode_stream(in.data(), r.header, r.options, parts);
     }
-    return nb::make_tuple(static_cast<int>(s), nb::bytes(out.data(), out.size()));
+    if (s != Status::ok) return nb::make_tuple(static_cast<int>(s), nb::bytes("", 0));
+    return nb::make_tuple(static_cast<int>(s), joined(parts, r.options.threads));
 }
 
 std::pair<int, size_t> decode_into(nb::handle stream, nb::handle array, int threads) {

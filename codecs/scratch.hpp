@@ -22,4 +22,9 @@ struct Unset : std::allocator<T> {
 template <class T>
 using Scratch = std::vector<T, Unset<T>>;
 
+template <class... V>
+size_t bytes_held(const V&... vectors) {
+    return (size_t{0} + ... + (vectors.capacity() * sizeof(typename V::value_type)));
+}
+
 }  // namespace sciflow

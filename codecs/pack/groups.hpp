@@ -109,7 +109,66 @@ static inline Width best_width(const Group& g, unsigned most) {
 
 // ---- words to bits and back ----------------------------------------------------------------------------------------
 
-#if defined(__AVX2__)
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+
+static constexpr auto RECIPROCALS = [] {  // in 65536ths, rounded up: exact quotients below 1024 by 16 to 32
+    struct {
+        int of[33];
+    } r{};
+    for (int width = 16; width <= 32; ++width) r.of[width] = 65535 / width + 1;
+    return r;
+}();
+
+// Words of 16 to 32 bits, 32 of them, one behind the other: sixteen outgoing words of 32 bits, from the k-th on, each from
+// the two or three that it overlaps. What lies behind the last word's bits is garbage.
+static inline __m512i sixteen_packed(__m512i a, __m512i b, unsigned width, int k) {
+    const __m512i lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    const __m512i bit = _mm512_slli_epi32(_mm512_add_epi32(lane, _mm512_set1_epi32(k)), 5);
+    const __m512i one = _mm512_set1_epi32(1), bits = _mm512_set1_epi32(static_cast<int>(width));
+    const __m512i word = _mm512_srli_epi32(_mm512_mullo_epi32(bit, _mm512_set1_epi32(RECIPROCALS.of[width])), 16);
+    const __m512i right = _mm512_sub_epi32(bit, _mm512_mullo_epi32(word, bits));
+    const __m512i left = _mm512_sub_epi32(bits, right);
+    const __m512i second = _mm512_add_epi32(word, one), third = _mm512_add_epi32(second, one);
+    const __m512i first = _mm512_srlv_epi32(_mm512_permutex2var_epi32(a, word, b), right);
+    const __m512i more = _mm512_sllv_epi32(_mm512_permutex2var_epi32(a, second, b), left);
+    const __m512i most = _mm512_sllv_epi32(_mm512_permutex2var_epi32(a, third, b), _mm512_add_epi32(left, bits));
+    return _mm512_or_si512(first, _mm512_or_si512(more, most));
+}
+
+static inline void store_packed(__m512i a, __m512i b, unsigned width, uint8_t* out) {
+    _mm512_storeu_si512(out, sixteen_packed(a, b, width, 0));
+    if (width > 16) _mm512_storeu_si512(out + 64, sixteen_packed(a, b, width, 16));
+}
+
+// Every two words of at most 16 bits as one of twice the width.
+static inline __m512i paired(__m512i a, __m512i b, unsigned width) {
+    const __m512i even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+    const __m128i count = _mm_cvtsi32_si128(static_cast<int>(32 - width));
+    return _mm512_permutex2var_epi32(_mm512_or_si512(a, _mm512_srl_epi64(a, count)), even,
+                                     _mm512_or_si512(b, _mm512_srl_epi64(b, count)));
+}
+
+static inline uint8_t* pack_group(const uint32_t* v, unsigned width, uint8_t* out) {
+    if (width == 0) return out;
+    const __m512i low = _mm512_set1_epi32(static_cast<int>((uint64_t{1} << width) - 1));
+    __m512i part[4];
+    for (int k = 0; k < 4; ++k) part[k] = _mm512_and_si512(_mm512_loadu_si512(v + 16 * k), low);
+    uint8_t* const end = out + GROUP / 8 * width;
+    if (width >= 16) {
+        store_packed(part[0], part[1], width, out);
+        store_packed(part[2], part[3], width, out + 4 * width);
+        return end;
+    }
+    __m512i a = paired(part[0], part[1], width), b = paired(part[2], part[3], width);
+    for (width *= 2; width < 16; width *= 2) {
+        a = paired(a, b, width);
+        b = _mm512_setzero_si512();
+    }
+    store_packed(a, b, width, out);
+    return end;
+}
+
+#elif defined(__AVX2__)
 
 // Eight words of at most 16 bits, as 128 bits: word i begins at bit i * width.
 static inline uint8_t* pack_eight(__m256i v, unsigned width, uint8_t* out) {

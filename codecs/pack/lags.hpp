@@ -77,9 +77,8 @@ static uint32_t running_sums(const uint32_t* values, size_t n, uint32_t carry, u
         v = _mm256_add_epi32(v, _mm256_slli_si256(v, 8));
         const __m256i low = _mm256_permute2x128_si256(v, v, 0x08);  // the lower half above zeros
         v = _mm256_add_epi32(v, _mm256_shuffle_epi32(low, 0xff));
-        v = _mm256_add_epi32(v, before);
-        before = _mm256_permutevar8x32_epi32(v, last);
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums + i), v);
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums + i), _mm256_add_epi32(v, before));
+        before = _mm256_add_epi32(before, _mm256_permutevar8x32_epi32(v, last));
     }
     carry = static_cast<uint32_t>(_mm256_cvtsi256_si32(before));
 #endif

@@ -1,6 +1,5 @@
 #include "pack/pack.hpp"
 
-#include <bit>
 #include <cmath>
 
 #include "check.hpp"
@@ -108,6 +107,8 @@ class Packer {
         unpacker_.set({s_.width.data(), s_.count.data(), s_.high.data(), s_.payload.data(), s_.patches.data()});
         const int32_t* codes = nullptr;
         unpacker_.next(codes);
+        const bool plain = i_.options.mse == 0 && i_.options.preserve.empty() && first_missed == s_.missed.size();
+        if (plain && steps<T>(kernels()).steps_kept(codes, i_.in + at, n, i_.job, limit_)) return;
         quantize<T>(kernels()).from_lattice(codes, n, i_.job, back_);
         for (size_t k = first_missed; k < s_.missed.size(); ++k) back_[s_.missed[k] - at] = i_.in[s_.missed[k]];
         const Check c = check(i_.in + at, back_, n, i_.header, i_.options);
@@ -120,20 +121,18 @@ class Packer {
     // `values`, the differences along x, on the way: predictions need them.
     bool settle(size_t at, size_t n, uint32_t* codes, const uint32_t* doubt, uint32_t* values) {
         const bool all = i_.job.fixed_point || !i_.options.preserve.empty() || !i_.avoid.empty();
+        size_t filled = 0;
         for (size_t i = 0; i < n; ++i) {
-            const size_t sure = i;
-            while (!all && i < n && !doubt[i]) ++i;
-            difference(codes + sure, i - sure, values + sure);
-            if (i == n) break;
-            if (!can_stay(i_.in[at + i], codes[i])) {
-                if (!may_miss(i_.in[at + i], codes[i])) return false;
-                codes[i] = predicted(values + i);
-                if (order_ == 1) codes[i] += *(codes + i - 1);
-                if (order_ == 2) codes[i] += 2 * *(codes + i - 1) - *(codes + i - 2);
-                s_.missed.push_back(static_cast<uint32_t>(at + i));
-            }
-            difference(codes + i, 1, values + i);
+            if (!(all || doubt[i]) || can_stay(i_.in[at + i], codes[i])) continue;
+            if (!may_miss(i_.in[at + i], codes[i])) return false;
+            difference(codes + filled, i - filled, values + filled);
+            values[i] = codes[i] = predicted(values + i);
+            if (order_ == 1) codes[i] += *(codes + i - 1);
+            if (order_ == 2) codes[i] += 2 * *(codes + i - 1) - *(codes + i - 2);
+            s_.missed.push_back(static_cast<uint32_t>(at + i));
+            filled = i + 1;
         }
+        difference(codes + filled, n - filled, values + filled);
         return true;
     }
 
@@ -143,14 +142,14 @@ class Packer {
 
     // 1 - (1 - S^a)(1 - S^b)(1 - S^c) of the values before v.
     uint32_t predicted(const uint32_t* v) const {
-        if (lags_.count == 1) return *(v - lags_.of[0]);
-        uint32_t sum = 0;
-        for (unsigned some = 1; some < 1u << lags_.count; ++some) {
-            size_t back = 0;
-            for (int k = 0; k < lags_.count; ++k) back += (some >> k & 1) * lags_.of[k];
-            sum += std::popcount(some) % 2 ? *(v - back) : 0 - *(v - back);
+        const size_t a = lags_.of[0], b = lags_.of[1], c = lags_.of[2];
+        switch (lags_.count) {
+            case 0: return 0;
+            case 1: return *(v - a);
+            case 2: return *(v - a) + *(v - b) - *(v - a - b);
+            default:
+                return *(v - a) + *(v - b) + *(v - c) - *(v - a - b) - *(v - a - c) - *(v - b - c) + *(v - a - b - c);
         }
-        return sum;
     }
 
     bool usual(T x) const {

@@ -69,6 +69,28 @@ void the_checksum_is_crc32c() {
     CHECK(crc32c(Bytes(32, 0xff)) == 0x62a8ab43u);
 }
 
+// Bit by bit, as the definition has it.
+uint32_t slow_checksum(View data) {
+    uint32_t crc = ~0u;
+    for (uint8_t byte : data) {
+        crc ^= byte;
+        for (int k = 0; k < 8; ++k) crc = (crc >> 1) ^ (0x82f63b78u & (0 - (crc & 1)));
+    }
+    return ~crc;
+}
+
+void the_checksum_of_any_length_may_be_continued() {
+    tests::Random random(3);
+    Bytes bytes(20000);
+    for (uint8_t& b : bytes) b = static_cast<uint8_t>(random.bits());
+    for (size_t n : {1, 7, 8, 9, 6143, 6144, 6145, 6151, 12288, 12299, 20000}) {
+        const View data = View(bytes).first(n);
+        CHECK(crc32c(data) == slow_checksum(data));
+        for (size_t cut : {size_t{0}, n, random.below(n), random.below(n)})
+            CHECK(crc32c(data.subspan(cut), crc32c(data.first(cut))) == crc32c(data));
+    }
+}
+
 }  // namespace
 
 int main() {
@@ -77,4 +99,5 @@ int main() {
     signed_numbers_round_trip();
     lengths_beyond_the_buffer_are_refused();
     the_checksum_is_crc32c();
+    the_checksum_of_any_length_may_be_continued();
 }

@@ -113,6 +113,34 @@ void sums_along_x_follow_one_another() {
     }
 }
 
+// What the encoder relies on when it verifies: one value that is off, wherever it lies, is seen on every instruction set.
+template <class T>
+void one_value_beyond_the_limit_is_seen_everywhere() {
+    Random random(8);
+    constexpr size_t n = 77;
+    LatticeJob job;
+    job.step = 0.02;
+    job.inverse = 1 / job.step;
+    job.base = 5;
+    std::vector<T> values(n);
+    std::vector<uint32_t> codes(n), doubt(n);
+    for (T& v : values) v = static_cast<T>(random.between(-3, 3));
+    const T limit = T(0.0101);
+    for (const Kernels* k : all_kernels()) {
+        CHECK(!steps<T>(*k).to_steps(values.data(), n, job, limit, codes.data(), doubt.data()));
+        const auto kept = [&](const std::vector<T>& v) {
+            return steps<T>(*k).steps_kept(reinterpret_cast<const int32_t*>(codes.data()), v.data(), n, job, limit);
+        };
+        CHECK(kept(values));
+        for (size_t i = 0; i < n; ++i)
+            for (T other : {values[i] + T(0.03), values[i] - T(0.03), T(-0.0), std::numeric_limits<T>::quiet_NaN()}) {
+                std::vector<T> off = values;
+                off[i] = other;
+                CHECK(!kept(off));
+            }
+    }
+}
+
 template <class T>
 Sample<T> fast_sample(const std::vector<uint64_t>& shape, double bound, Random& random) {
     Sample<T> s;
@@ -225,6 +253,8 @@ int main() {
     every_width_packs_alike_everywhere();
     differences_over_any_distance_are_undone();
     sums_along_x_follow_one_another();
+    one_value_beyond_the_limit_is_seen_everywhere<float>();
+    one_value_beyond_the_limit_is_seen_everywhere<double>();
     every_rank_and_tail_is_packed<float>();
     every_rank_and_tail_is_packed<double>();
     specials_do_not_keep_a_block_from_packing<float>();
