@@ -19,9 +19,10 @@ enum class Mode : uint8_t {
     multilevel = 2,  // interpolation on values, quantised residuals
     lattice = 3,     // interpolation on integers
     lorenzo = 4,     // differences of integers
-    raster = 5,      // least squares from what is reconstructed, quantised residuals
+    raster = 5,      // least squares from what is reconstructed, quantised residuals; fits to every value
     packed = 6,      // differences of integers in groups of a fixed width each
     described = 7,   // integers in a body of their own, and how the source made the values of them
+    thinned = 8,     // raster, with fits to some of the values
 };
 
 // Bounds that hold in parts of an array, in place of the one that holds for all of it.

@@ -39,6 +39,7 @@ class Decoder {
             case Mode::lorenzo: return predicted(Mode::lorenzo);
             case Mode::described: return described();
             case Mode::raster: return predicted(Mode::raster);
+            case Mode::thinned: return predicted(Mode::thinned);
             case Mode::packed: return predicted(Mode::packed);
         }
         return Status::corrupt;
@@ -74,7 +75,8 @@ class Decoder {
         if (Status s = read_exact_set(flags); s != Status::ok) return s;
         Status s = mode == Mode::multilevel ? multilevel(flags)
                    : mode == Mode::lattice  ? lattice(flags)
-                   : mode == Mode::raster   ? raster_scan(flags)
+                   : mode == Mode::raster   ? raster_scan(flags, true)
+                   : mode == Mode::thinned  ? raster_scan(flags, false)
                    : mode == Mode::packed   ? packed_block(flags)
                                             : lorenzo_block(flags);
         if (s == Status::ok && (flags & REFINED))
@@ -113,9 +115,9 @@ class Decoder {
         return Status::ok;
     }
 
-    Status raster_scan(uint8_t flags) {
+    Status raster_scan(uint8_t flags, bool dense) {
         RasterPlan<T> plan;
-        if (Status s = read_raster_plan(in_, plan); s != Status::ok) return s;
+        if (Status s = read_raster_plan(in_, dense, plan); s != Status::ok) return s;
         GridSpec grid;
         grid.dims = dims_;
         if (Status s = read_codes(flags, {grid}, s_.codes); s != Status::ok) return s;

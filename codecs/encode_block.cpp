@@ -10,6 +10,7 @@ namespace {
 constexpr size_t FEW_VALUES = 16;
 constexpr size_t PART_VALUES = 16384, PART_SHARE = 16;
 constexpr double RASTER_PAYS = 1.03;  // of bytes of a part: it has more to learn from in all of the block
+constexpr double MIXING_PAYS = 1.04;  // of a part as well
 constexpr size_t MANY_HOLES = 8;      // one value in so many: then weights are tried at level max alone
 
 }  // namespace
@@ -167,9 +168,10 @@ void Encoder<T>::contest(const T* values, std::vector<Choice> choices, const std
     if (raster != choices.end()) {
         std::vector<T> part;
         const Dims dims = cut_part(part);
-        const auto most = RASTER_PAYS * static_cast<double>(bytes_of(choices[0], part, dims));
-        if (static_cast<double>(bytes_of(*raster, part, dims)) < most) choices = {*raster};
+        const double other = bytes_of(choices[0], part, dims, true), mixed = bytes_of(*raster, part, dims, true);
+        if (mixed < RASTER_PAYS * other) choices = {*raster};
         else choices.erase(raster);
+        mixing_ = !is_raster(choices[0]) || bytes_of(choices[0], part, dims, false) > MIXING_PAYS * mixed;
     }
     Choice best = choices[0];
     Autoregression weights;
@@ -185,6 +187,7 @@ void Encoder<T>::contest(const T* values, std::vector<Choice> choices, const std
     }
     if (weights.weight.empty()) code(values, best);
     else autoregressive(choices[0].map, weights);
+    mixing_ = true;
     const LinearMap few = map_of_few(sample);
     if (few.step > 0 && !options_.lattice_only)
         rival(start, marked, [&] { code(values, {Mode::lorenzo, 0, few, 0, 0, rate_, 0}); });
@@ -212,11 +215,13 @@ Dims Encoder<T>::cut_part(std::vector<T>& part) const {
 }
 
 template <class T>
-size_t Encoder<T>::bytes_of(const Choice& c, const std::vector<T>& part, const Dims& dims) {
+double Encoder<T>::bytes_of(const Choice& c, const std::vector<T>& part, const Dims& dims, bool mixing) {
     if (!s_.part) s_.part = std::make_unique<BlockScratch<T>>();
     Bytes bytes;
-    Encoder<T>(part.data(), dims, header_, options_, *s_.part, bytes).only(c, low_, high_);
-    return bytes.size();
+    Encoder<T> encoder(part.data(), dims, header_, options_, *s_.part, bytes);
+    encoder.mixing_ = mixing;
+    encoder.only(c, low_, high_);
+    return static_cast<double>(bytes.size());
 }
 
 template <class T>
@@ -283,10 +288,10 @@ void Encoder<T>::multilevel_of(const T* values, const Choice& c) {
 template <class T>
 void Encoder<T>::raster_of(const Choice& c) {
     grow(s_.codes);
-    const RasterPlan<T> plan = plan_raster(in_, s_.exact.data(), n_, c.step);
+    const RasterPlan<T> plan = plan_raster(in_, s_.exact.data(), dims_, c.step);
     exact_count_ +=
         raster_encode(in_, dims_, {options_.bound, avoid_}, plan, s_.exact.data(), s_.codes.data(), s_.raster);
-    head(Mode::raster, 0);
+    head(Mode::thinned, 0);
     write_raster_plan(plan, out_);
     GridSpec grid;
     grid.dims = dims_;

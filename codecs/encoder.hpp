@@ -74,7 +74,7 @@ class Encoder {
     // The middle of the block, some thousand values, cut from its longest axes first.
     Dims cut_part(std::vector<T>& part) const;
     // What a choice makes of a part of the block.
-    size_t bytes_of(const Choice& c, const std::vector<T>& part, const Dims& dims);
+    double bytes_of(const Choice& c, const std::vector<T>& part, const Dims& dims, bool mixing);
     void only(const Choice& c, T low, T high);
     // A map onto whose integers a sample of few distinct values falls; its step is 0 where there is none.
     LinearMap map_of_few(std::vector<T> sample) const;

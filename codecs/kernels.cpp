@@ -18,6 +18,8 @@ namespace {
 #include "predict/least_squares.hpp"
 #include "predict/lorenzo.hpp"
 #include "predict/quantize.hpp"
+#include "predict/strip.hpp"
+#include "predict/dense_strip.hpp"
 #include "scan.hpp"
 #include "pack/lags.hpp"
 #include "pack/steps.hpp"
@@ -43,8 +45,8 @@ const Kernels table = {
     {pack_groups, unpack_groups, price_groups},
     {lorenzo_forward<int32_t>, lorenzo_inverse<int32_t>},
     {lorenzo_forward<int64_t>, lorenzo_inverse<int64_t>},
-    {encode_strip<float>, decode_strip<float>},
-    {encode_strip<double>, decode_strip<double>},
+    {encode_strip<float>, decode_strip<float>, decode_dense_strip<float>},
+    {encode_strip<double>, decode_strip<double>, decode_dense_strip<double>},
     {add_products, blend_sums, solve_sums},
     {model_grid<int32_t>, decode_grid<int32_t>, take_low<int32_t>, give_low<int32_t>},
     {model_grid<int64_t>, decode_grid<int64_t>, take_low<int64_t>, give_low<int64_t>},

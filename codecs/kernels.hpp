@@ -91,26 +91,35 @@ inline constexpr double RIDGE_GROWTH = 1 + 0x1p-30;
 // Columns of a block's statistics: its taps, the target and a one, in whole vectors of eight.
 constexpr int statistics_width(int taps) { return (taps + 9) & ~7; }
 
-// The mean error of the values that stood alike among their neighbours.
+// The mean error of the values that stood alike among their neighbours, in steps.
+template <class V>
 struct Bias {
-    double sum = 0, count = 0, correction = 0;
+    V sum = 0, count = 0, correction = 0;
 };
 
+// A strip of values that are predicted alike, and what they teach.
 template <class T>
 struct StripJob {
-    const T* const* tap = nullptr;  // tap[k][x] is value x's neighbour
-    int taps = 0, serial = 0;       // the last ones lie in the row that is being decoded
+    const T* const* tap =
+        nullptr;               // tap[k][x] is value x's neighbour; in rows before, RASTER_STRIP of them can be read
+    int taps = 0, serial = 0;  // the last ones lie in the row that is being decoded
     int bias_tap[BIAS_TAPS] = {};
     size_t count = 0;
-    const double* weights = nullptr;
-    double* features = nullptr;  // [taps + 1][RASTER_STRIP], the last the targets
-    Bias* bias = nullptr;
     double centre = 0, step = 0, inverse = 0, low = 0, high = 0;
     T rounded_step = 0;
     T* out = nullptr;
     int32_t* codes = nullptr;
     uint8_t* exact = nullptr;  // decode: only read
-    const T* in = nullptr;     // from here on: encode alone
+    double* lessons =
+        nullptr;         // out: [RASTER_STRIP][statistics_width], the neighbours, the target and a one of a value
+    size_t learned = 0;  // out: how many
+    const T* weights = nullptr;  // from here on: thinned
+    Bias<T>* bias = nullptr;
+    size_t first = 0, every = 1;            // values that teach
+    const double* exact_weights = nullptr;  // from here on: dense
+    double* features = nullptr;             // [taps + 1][RASTER_STRIP], the last the targets
+    Bias<double>* exact_bias = nullptr;
+    const T* in = nullptr;  // from here on: encode alone
     double bound = 0;
     const T* avoid = nullptr;
     size_t avoided = 0;
@@ -121,20 +130,11 @@ template <class T>
 struct Raster {
     void (*encode_strip)(StripJob<T>& job);
     void (*decode_strip)(StripJob<T>& job);
-};
-
-// The values of a strip, to be learned from.
-struct ProductsJob {
-    const double* features = nullptr;  // [taps + 1][RASTER_STRIP]
-    const uint8_t* exact = nullptr;    // those marked teach nothing
-    size_t count = 0;
-    int taps = 0;
-    double* turned = nullptr;  // scratch: RASTER_STRIP * MAX_WIDTH
-    double* sums = nullptr;
+    void (*decode_dense_strip)(StripJob<T>& job);
 };
 
 struct LeastSquares {
-    void (*add_products)(const ProductsJob& job);
+    void (*add_products)(const double* lessons, size_t n, int taps, double* sums);
     void (*blend_sums)(double* to, double keep, const double* from, double factor, int taps);
     bool (*solve_sums)(double* sums, int taps, double* weights);
 };

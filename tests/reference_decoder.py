@@ -72,7 +72,7 @@ def decode_block(reader: Reader, shape: Axes, dtype: DType, bound: float) -> Val
     lengths = [1, 1, 1, 1, *(length for length in shape if length > 1)]
     axes = math.prod(lengths[:-3]), *lengths[-3:]
     N, mode, pattern, exact = math.prod(axes), reader.u8(), f"<u{dtype.itemsize}", None
-    require(mode <= 7, "there is such a mode")
+    require(mode <= 8, "there is such a mode")
     if mode <= 1:
         values = reader.array(dtype.str, 1 if mode else N).repeat(N if mode else 1)
     else:
@@ -83,12 +83,14 @@ def decode_block(reader: Reader, shape: Axes, dtype: DType, bound: float) -> Val
         exact = read_exact_set(reader, axes, pattern) if flags & 1 else None
         if mode == 7:
             values = decode_described(reader, np.dtype("<f8") if flags & 2 else dtype, axes, dtype)
-        elif mode == 5:
-            require((plan := Plan(reader.f64(), *reader.array(dtype.str, 3))).is_sound(), "plans are finite")
+        elif mode in (5, 8):
+            require(mode == 5 or 0 < (every := reader.u8()) <= 64, "fits are to one value of 64 at least")
+            plan = Plan(0 if mode == 5 else every, reader.f64(), *reader.array(dtype.str, 3))
+            require(plan.is_sound(), "plans are finite")
             values = reconstruct(decode_codes(reader, [(axes, False)], flags)[0], exact and exact[0], plan)
         else:
             values = decode_coded(reader, mode, flags, axes, dtype, bound)
-        if mode < 7:
+        if mode != 7:
             refine.apply(reader, flags, axes, values, exact)
     require(reader.left == 0, "no bytes are left over behind a body")
     if exact:

@@ -1,4 +1,4 @@
-"""Section 11 of docs/format.md, for the reference decoder: values predicted in C order by least squares."""
+"""Section 11 of docs/format-max.md, for the reference decoder: values predicted by least squares."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ Tap: TypeAlias = tuple[int, int, int, int]
 class Plan(NamedTuple):
     """What is sent beside the codes."""
 
+    every: int  # 0: dense
     step: float
     centre: Values  # of type T, as are the others
     low: Values
@@ -54,14 +55,18 @@ def taps_of(axes: Axes) -> list[Tap]:
 class Tiling:
     """How the rows of a block are cut, and which of them count for a fit."""
 
-    def __init__(self, axes: Axes) -> None:
+    def __init__(self, axes: Axes, every: int) -> None:
         n0, n1, n2, n3 = axes
+        few = every >= 4
         self.plane = n0 == n1 == 1
         self.series = self.plane and n2 < 16
         self.width = 64 if self.series else 64 * math.ceil(n3 / 64 / 64)
         self.tiles = 1 if self.series else math.ceil(n3 / self.width)
-        self.height = 1 if self.plane else max(4, math.ceil(n2 * self.tiles / 1024))
-        self.keep = 15 / 16 if self.series else 29 / 32 if self.plane else 1 / 2
+        self.height = (
+            1 if self.plane else max(8 if few and n2 >= 64 else 4, math.ceil(n2 * self.tiles / 1024))
+        )
+        self.keep = 15 / 16 if self.series else 29 / 32 if self.plane else 7 / 8 if few else 1 / 2
+        self.keep_of_plane = 3 / 4 if few else 3 / 8
         self.rows_a_fit = max(1, 64 // n3)
 
     def around(self, tile: int) -> range:
@@ -98,7 +103,7 @@ class Statistics:
         self.all = self.all + X
         if not self.tiling.plane:
             at = i2 // self.tiling.height, tile
-            self.kept[at] = 3 / 8 * self.kept[at] + X
+            self.kept[at] = self.tiling.keep_of_plane * self.kept[at] + X
             if i2 + 1 == self.rows:
                 self.columns.pop(tile)
 
@@ -169,15 +174,55 @@ class Bias(NamedTuple):
         self.correction[context] = self.total[context] / (self.counted[context] + 4)
 
 
+class Rules:
+    """What a value is predicted to be, and what it teaches: dense in binary64, thinned in ``T``."""
+
+    def __init__(self, plan: Plan, digits: list[int]) -> None:
+        self.plan, self.T, self.digits = plan, plan.centre.dtype.type, np.array(digits)
+        self.kind = self.T if plan.every else np.float64
+        self.scale = np.float64(1 / plan.step) if plan.every == 0 else self.kind(1)
+        self.step = self.kind(plan.step)
+        self.half = self.step / 2 if plan.every else self.kind(0.5)
+        self.bias = Bias(*np.zeros((3, 243), self.kind))
+
+    def features(self, near: Values) -> Values:
+        """Differences of the taps from the first, in steps."""
+        return np.asarray(self.differences(near.astype("<f8")) * (1 / self.plan.step))
+
+    def differences(self, near: Values) -> Values:
+        f: Values = near - near[0]
+        f[0] = near[0] - self.plan.centre.astype(near.dtype)
+        return f
+
+    def value(self, near: Values, weights: Values, code: int) -> tuple[Values, int, float]:
+        """A value, its context, and how far the prediction was off without its correction."""
+        kind, base = self.kind, near[0].astype(self.kind)
+        f = self.differences(near.astype(kind)) * self.scale
+        s = np.add.accumulate(np.append(kind(0), weights.astype(kind) * f))[-1]
+        e = np.where(self.digits == 0, base - base, f[self.digits]) - s
+        context = int(((e > self.half) + 2 * (e < -self.half)) @ 3 ** np.arange(5)[::-1])
+        correction = self.bias.correction[context]
+        p = base + (s + correction * self.step if self.plan.every else (s + correction) * self.step)
+        p = p if p > self.plan.low else self.plan.low.astype(kind)
+        p = p if p < self.plan.high else self.plan.high.astype(kind)
+        value = self.T(p) + self.T(code) * self.T(self.plan.step)
+        if self.plan.every:
+            return value, context, kind(code) + correction
+        return value, context, (value.astype("<f8") - base) * self.scale - s
+
+    def teaches(self, row: int, x: int) -> bool:
+        return self.plan.every == 0 or (row + x) % self.plan.every == 0
+
+
 def reconstruct(codes: Values, exact: NDArray[np.bool_] | None, plan: Plan) -> Values:
     """The values of a block, shape (N,), of which those marked `exact` teach nothing."""
-    axes, T = codes.shape, plan.centre.dtype.type
-    taps, tiling, rows = taps_of(axes), Tiling(axes), Rows(axes, plan.centre)
-    statistics, bias = Statistics(tiling, len(taps), axes[2]), Bias(*np.zeros((3, 243)))
+    axes = codes.shape
+    taps, tiling, rows = taps_of(axes), Tiling(axes, plan.every), Rows(axes, plan.centre)
+    statistics = Statistics(tiling, len(taps), axes[2])
     weights = np.zeros((tiling.tiles, len(taps)))
     learns = np.ones(axes, np.bool_) if exact is None else ~exact.reshape(axes)
     looked_at = [(0, 0, -1, 0), (0, 0, -1, -1), (0, 0, -1, 1), (0, 0, 0, -2), (0, 0, 0, -1)]
-    digits = [taps.index(tap) for tap in (looked_at if axes[2] > 1 else taps[:5])]
+    rules = Rules(plan, [taps.index(tap) for tap in (looked_at if axes[2] > 1 else taps[:5])])
     due = 0  # the row from which on weights are fitted again
     for number, row in enumerate(np.ndindex(axes[:3])):
         fits = number >= due and statistics.begins(row[2])
@@ -187,21 +232,13 @@ def reconstruct(codes: Values, exact: NDArray[np.bool_] | None, plan: Plan) -> V
         for x, tile, begins, ends in walk(axes[3], tiling):
             if begins and fits:
                 weights[tile] = statistics.fit(tile, row[2])
-            near = np.array([each[x] for each in neighbours]).astype("<f8")
-            f = near - near[0]
-            f[0] = near[0] - plan.centre.astype("<f8")
-            f = f * (1 / plan.step)
-            s = np.add.accumulate(np.append(0.0, weights[tile] * f))[-1]
-            e = np.where(np.array(digits) == 0, 0.0, f[digits]) - s
-            context = int(((e > 0.5) + 2 * (e < -0.5)) @ 3 ** np.arange(5)[::-1])
-            p = near[0] + (s + bias.correction[context]) * plan.step
-            p = p if p > plan.low else plan.low.astype("<f8")
-            p = p if p < plan.high else plan.high.astype("<f8")
-            values[x] = T(p) + T(codes[row][x]) * T(plan.step)
+            near = np.array([each[x] for each in neighbours])
+            values[x], context, error = rules.value(near, weights[tile], codes[row][x])
             if learns[row][x]:
-                y = (values[x].astype("<f8") - near[0]) * (1 / plan.step)
-                bias.learn(context, y - s)
-                statistics.learn(tile, np.array([*f, y, 1.0]))
+                rules.bias.learn(context, error)
+                if rules.teaches(number, x):
+                    y = (values[x].astype("<f8") - near[0]) * (1 / plan.step)
+                    statistics.learn(tile, np.array([*rules.features(near), y, 1.0]))
             if ends and statistics.ends(row[2]):
                 statistics.fold(tile, row[2])
         rows.close(row)

@@ -24,6 +24,7 @@ MODES = {
     5: "raster",
     6: "packed",
     7: "described",
+    8: "thinned",
 }
 
 

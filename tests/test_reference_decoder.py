@@ -36,6 +36,16 @@ def assert_same_array(stream: bytes) -> None:
     )
 
 
+@pytest.mark.parametrize("every", [2, 3, 4, 64])
+@pytest.mark.parametrize("name", ["v0_2_thinned_series.scf", "v0_2_thinned_tall.scf"])
+def test_fits_to_fewer_values(name: str, every: int) -> None:
+    """What only large blocks are written with; small ones then decode to other values."""
+    stream, at = bytearray(GOLDENS[name]), info(GOLDENS[name]).block_offsets[0]
+    assert (stream[at], stream[at + 1] & 1, stream[at + 2]) == (8, 0, 1)
+    stream[at + 2] = every
+    assert_same_array(resealed(bytes(stream), info(GOLDENS[name])))
+
+
 def outcome(decoder: Decoder, stream: bytes) -> str:
     """What comes of a stream: "array", or the name of the error."""
     try:

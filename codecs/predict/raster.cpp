@@ -14,6 +14,11 @@ constexpr size_t MOST_KEPT = 1024;   // groups times tiles of a plane
 constexpr double GLOBAL_VALUES = 2;  // that the statistics of all values count as
 constexpr double SERIES_KEEP = 15.0 / 16, ROWS_KEEP = 29.0 / 32, GROUP_KEEP = 1.0 / 2, PLANE_KEEP = 3.0 / 8;
 
+// Where few values count they count for longer, and weights last longer.
+constexpr size_t FAR_APART = 4, TALL_GROUP = 8, MANY_ROWS = 64;
+constexpr double FEW_GROUP_KEEP = 7.0 / 8, FEW_PLANE_KEEP = 3.0 / 4;
+constexpr size_t LARGE_BLOCK = size_t{1} << 19, MIDDLING_BLOCK = size_t{1} << 17;  // values
+
 struct Tap {
     int8_t d0, d1, d2, dx;
 };
@@ -75,15 +80,27 @@ Stencil stencil_of(const Dims& d) {
     return s;
 }
 
+bool is_plane(const Dims& d) { return d.n[0] == 1 && d.n[1] == 1; }
+bool is_series(const Dims& d) { return is_plane(d) && d.n[2] < SERIES_BELOW; }
+
+// How many values apart those are that weights are fitted to.
+uint8_t spacing_of(const Dims& d) {
+    if (is_series(d) || d.size() < MIDDLING_BLOCK) return 1;
+    if (d.size() < LARGE_BLOCK) return 2;
+    return is_plane(d) ? 4 : 6;
+}
+
 // How a block's statistics are cut: tiles of a row, groups of rows.
 struct Tiling {
-    bool series = false, plane = false;
+    bool plane, series;
     size_t width = RASTER_STRIP, tiles = 1, groups = 1, height = 1;
     size_t rows_a_fit = 1;
-    double keep = GROUP_KEEP;
+    double keep, keep_of_plane;
 
-    explicit Tiling(const Dims& d) : plane(d.n[0] == 1 && d.n[1] == 1) {
-        series = plane && d.n[2] < SERIES_BELOW;
+    Tiling(const Dims& d, size_t every) : plane(is_plane(d)), series(is_series(d)) {
+        const bool far_apart = every >= FAR_APART;
+        keep = far_apart ? FEW_GROUP_KEEP : GROUP_KEEP;
+        keep_of_plane = far_apart ? FEW_PLANE_KEEP : PLANE_KEEP;
         rows_a_fit = std::max<size_t>(1, RASTER_STRIP / d.n[X]);
         if (plane) keep = series ? SERIES_KEEP : ROWS_KEEP;
         if (series) return;
@@ -91,7 +108,8 @@ struct Tiling {
         width = RASTER_STRIP * ((strips + MOST_TILES - 1) / MOST_TILES);
         tiles = (d.n[X] + width - 1) / width;
         if (plane) return;
-        height = std::max(GROUP, (d.n[2] * tiles + MOST_KEPT - 1) / MOST_KEPT);
+        height = std::max(far_apart && d.n[2] >= MANY_ROWS ? TALL_GROUP : GROUP,
+                          (d.n[2] * tiles + MOST_KEPT - 1) / MOST_KEPT);
         groups = (d.n[2] + height - 1) / height;
     }
 };
@@ -128,7 +146,7 @@ class Statistics {
         blend(column(tile), t_.keep, fresh(tile), 1);
         blend(all(), 1, fresh(tile), 1);
         if (!t_.plane) {
-            blend(kept(group, tile), PLANE_KEEP, fresh(tile), 1);
+            blend(kept(group, tile), t_.keep_of_plane, fresh(tile), 1);
             if (group + 1 == t_.groups) std::fill_n(column(tile), cell_, 0.0);
         }
         std::fill_n(fresh(tile), cell_, 0.0);
@@ -155,23 +173,29 @@ class Walk {
     Walk(const Dims& dims, const RasterPlan<T>& plan, RasterScratch<T>& scratch)
         : dims_(dims),
           stencil_(stencil_of(dims)),
-          tiling_(dims),
+          tiling_(dims, plan.every),
           margin_(std::max<size_t>(4, static_cast<size_t>(stencil_.serial))),
           stride_(dims.n[X] + 2 * margin_),
           scratch_(scratch),
           taps_(static_cast<int>(stencil_.taps.size())),
           statistics_(tiling_, taps_, scratch.statistics),
           weights_(tiling_.tiles * stencil_.taps.size()),
+          rounded_(weights_.size()),
           bias_(BIAS_CONTEXTS),
-          first_(stride_, plan.centre),
+          exact_bias_(BIAS_CONTEXTS),
+          first_(stride_ + RASTER_STRIP, plan.centre),
           nothing_exact_(RASTER_STRIP) {
-        if (scratch.rows.size() < dims.rows() * stride_) scratch.rows.resize(dims.rows() * stride_);
-        scratch.strip.resize(static_cast<size_t>(taps_ + 1) * RASTER_STRIP + RASTER_STRIP * MAX_WIDTH);
+        const size_t cells = dims.rows() * stride_ + RASTER_STRIP;
+        if (scratch.rows.size() < cells) scratch.rows.resize(cells);
+        scratch.strip.resize(2 * RASTER_STRIP * MAX_WIDTH);
+        job_.every = plan.every;
         job_.taps = taps_;
         job_.serial = stencil_.serial;
         std::copy(stencil_.bias.begin(), stencil_.bias.end(), job_.bias_tap);
-        job_.features = scratch.strip.data();
+        job_.lessons = scratch.strip.data();
+        job_.features = job_.lessons + RASTER_STRIP * MAX_WIDTH;
         job_.bias = bias_.data();
+        job_.exact_bias = exact_bias_.data();
         job_.centre = static_cast<double>(plan.centre);
         job_.step = plan.step;
         job_.inverse = 1 / plan.step;
@@ -225,7 +249,6 @@ class Walk {
     void row(size_t r, size_t i0, size_t i1, size_t i2, Visit&& visit) {
         T* const values = mutable_row(r);
         const size_t n = dims_.n[X];
-        double* const turned = scratch_.strip.data() + static_cast<size_t>(taps_ + 1) * RASTER_STRIP;
         std::fill_n(values - margin_, margin_, substitute(i0, i1, i2)[0]);
         find_taps(r, i0, i1, i2);
         const size_t group = i2 / tiling_.height;
@@ -234,21 +257,27 @@ class Walk {
         if (fits) due_ = r + tiling_.rows_a_fit;
         for (size_t x = 0; x < n; x += RASTER_STRIP) {
             const size_t tile = tiling_.series ? 0 : x / tiling_.width;
-            double* const weights = weights_.data() + tile * stencil_.taps.size();
-            if (x % tiling_.width == 0 && fits) statistics_.fit(tile, group, weights);
+            const size_t of_tile = tile * stencil_.taps.size();
+            if (x % tiling_.width == 0 && fits) fit(tile, group, of_tile);
             for (size_t k = 0; k < stencil_.taps.size(); ++k) moved_[k] = at_[k] + x;
             job_.tap = moved_;
             job_.count = std::min(RASTER_STRIP, n - x);
-            job_.weights = weights;
+            job_.weights = rounded_.data() + of_tile;
+            job_.exact_weights = weights_.data() + of_tile;
+            job_.first = job_.every > 0 ? (job_.every - (r + x) % job_.every) % job_.every : 0;
             job_.out = values + x;
             job_.exact = nothing_exact_.data();
             visit(r * n + x);
-            kernels().least_squares.add_products(
-                {job_.features, job_.exact, job_.count, taps_, turned, statistics_.fresh(tile)});
+            kernels().least_squares.add_products(job_.lessons, job_.learned, taps_, statistics_.fresh(tile));
             const bool last = x + RASTER_STRIP >= n || (x + RASTER_STRIP) % tiling_.width == 0;
             if (last && folds) statistics_.fold(tile, group);
         }
         std::fill_n(values + n, margin_, values[n - 1]);
+    }
+
+    void fit(size_t tile, size_t group, size_t at) {
+        statistics_.fit(tile, group, weights_.data() + at);
+        for (size_t k = at; k < at + stencil_.taps.size(); ++k) rounded_[k] = static_cast<T>(weights_[k]);
     }
 
     const Dims dims_;
@@ -260,7 +289,9 @@ class Walk {
     const int taps_;
     Statistics statistics_;
     std::vector<double> weights_;
-    std::vector<Bias> bias_;
+    std::vector<T> rounded_;
+    std::vector<Bias<T>> bias_;
+    std::vector<Bias<double>> exact_bias_;
     std::vector<T> first_;
     std::vector<uint8_t> nothing_exact_;
     const T* at_[MAX_WIDTH];
@@ -271,11 +302,12 @@ class Walk {
 }  // namespace
 
 template <class T>
-RasterPlan<T> plan_raster(const T* values, const uint8_t* exact, size_t n, double step) {
+RasterPlan<T> plan_raster(const T* values, const uint8_t* exact, const Dims& dims, double step) {
     RasterPlan<T> plan;
+    plan.every = spacing_of(dims);
     plan.step = step;
     bool first = true;
-    for (size_t i = 0; i < n; ++i) {
+    for (size_t i = 0; i < dims.size(); ++i) {
         if (exact[i]) continue;
         if (first) plan.centre = plan.low = plan.high = values[i];
         plan.low = std::min(plan.low, values[i]);
@@ -307,10 +339,11 @@ void raster_decode(const int32_t* codes, const uint8_t* exact, const Dims& dims,
                    RasterScratch<T>& scratch) {
     Walk<T> walk(dims, plan, scratch);
     StripJob<T>& job = walk.job();
+    const auto decode = plan.every > 0 ? raster<T>(kernels()).decode_strip : raster<T>(kernels()).decode_dense_strip;
     walk.run([&](size_t at) {
         job.codes = const_cast<int32_t*>(codes) + at;
         if (exact) job.exact = const_cast<uint8_t*>(exact) + at;
-        raster<T>(kernels()).decode_strip(job);
+        decode(job);
         std::copy_n(job.out, job.count, values + at);
     });
 }
@@ -318,6 +351,7 @@ void raster_decode(const int32_t* codes, const uint8_t* exact, const Dims& dims,
 template <class T>
 void write_raster_plan(const RasterPlan<T>& plan, Bytes& out) {
     Writer w(out);
+    w.u8(plan.every);
     w.raw(plan.step);
     w.raw(plan.centre);
     w.raw(plan.low);
@@ -325,7 +359,10 @@ void write_raster_plan(const RasterPlan<T>& plan, Bytes& out) {
 }
 
 template <class T>
-Status read_raster_plan(Cursor& in, RasterPlan<T>& plan) {
+Status read_raster_plan(Cursor& in, bool dense, RasterPlan<T>& plan) {
+    plan.every = 0;
+    if (!dense && !in.u8(plan.every)) return Status::truncated;
+    if (!dense && (plan.every == 0 || plan.every > RASTER_STRIP)) return Status::corrupt;
     if (!in.raw(plan.step) || !in.raw(plan.centre) || !in.raw(plan.low) || !in.raw(plan.high)) return Status::truncated;
     const T step = static_cast<T>(plan.step);
     const bool finite = std::isfinite(plan.step) && std::isfinite(step) && std::isfinite(1 / plan.step) &&
@@ -334,13 +371,13 @@ Status read_raster_plan(Cursor& in, RasterPlan<T>& plan) {
 }
 
 #define SCIFLOW_RASTER(T)                                                                                      \
-    template RasterPlan<T> plan_raster<T>(const T*, const uint8_t*, size_t, double);                           \
+    template RasterPlan<T> plan_raster<T>(const T*, const uint8_t*, const Dims&, double);                      \
     template size_t raster_encode<T>(const T*, const Dims&, const Promise<T>&, const RasterPlan<T>&, uint8_t*, \
                                      int32_t*, RasterScratch<T>&);                                             \
     template void raster_decode<T>(const int32_t*, const uint8_t*, const Dims&, const RasterPlan<T>&, T*,      \
                                    RasterScratch<T>&);                                                         \
     template void write_raster_plan<T>(const RasterPlan<T>&, Bytes&);                                          \
-    template Status read_raster_plan<T>(Cursor&, RasterPlan<T>&);
+    template Status read_raster_plan<T>(Cursor&, bool, RasterPlan<T>&);
 SCIFLOW_RASTER(float)
 SCIFLOW_RASTER(double)
 #undef SCIFLOW_RASTER

@@ -13,6 +13,7 @@ namespace sciflow {
 
 template <class T>
 struct RasterPlan {
+    uint8_t every = 1;  // so many values apart those are that weights are fitted to; 0: dense, which is only decoded
     double step = 1;
     T centre = 0;         // what stands before the first row
     T low = 0, high = 0;  // no prediction leaves this interval
@@ -26,7 +27,7 @@ struct RasterScratch {
 
 // The plan of `values`, of which those marked in `exact` count nothing.
 template <class T>
-RasterPlan<T> plan_raster(const T* values, const uint8_t* exact, size_t n, double step);
+RasterPlan<T> plan_raster(const T* values, const uint8_t* exact, const Dims& dims, double step);
 
 // Codes `values` (dense). Those marked in `exact` get code 0; those whose reconstruction breaks the promise are marked
 // too. Returns how many were marked.
@@ -42,6 +43,6 @@ void raster_decode(const int32_t* codes, const uint8_t* exact, const Dims& dims,
 template <class T>
 void write_raster_plan(const RasterPlan<T>& plan, Bytes& out);
 template <class T>
-Status read_raster_plan(Cursor& in, RasterPlan<T>& plan);
+Status read_raster_plan(Cursor& in, bool dense, RasterPlan<T>& plan);
 
 }  // namespace sciflow

@@ -118,9 +118,12 @@ inline void append_weights(Random& random, Bytes& out) {
 }
 
 template <class T>
-void append_raster_plan(Random& random, Bytes& out) {
+void append_raster_plan(bool dense, Random& random, Bytes& out) {
     const auto any = [&] { return static_cast<T>(any_double(random)); };
-    write_raster_plan<T>({std::fabs(any_double(random)), any(), any(), any()}, out);
+    const auto every = static_cast<uint8_t>(random.below(RASTER_STRIP + 2));
+    const size_t start = out.size();
+    write_raster_plan<T>({every, std::fabs(any_double(random)), any(), any(), any()}, out);
+    if (dense) out.erase(out.begin() + static_cast<ptrdiff_t>(start));
 }
 
 // Regions of any size, now and then more of them than a block may have.
@@ -149,7 +152,8 @@ template <class T>
 Bytes built_codes(const Dims& d, Random& random) {
     const Mode mode = random.once_in(5)   ? Mode::packed
                       : random.once_in(3) ? Mode::multilevel
-                      : random.once_in(3) ? Mode::raster
+                      : random.once_in(6) ? Mode::raster
+                      : random.once_in(3) ? Mode::thinned
                       : random.once_in(2) ? Mode::lattice
                                           : Mode::lorenzo;
     const unsigned of_lorenzo = mode == Mode::lorenzo ? 14 : 0;
@@ -162,8 +166,8 @@ Bytes built_codes(const Dims& d, Random& random) {
         append_plan_and_codes(d, false, random, out);
         return out;
     }
-    if (mode == Mode::raster) {
-        append_raster_plan<T>(random, out);
+    if (mode == Mode::raster || mode == Mode::thinned) {
+        append_raster_plan<T>(mode == Mode::raster, random, out);
         GridSpec grid;
         grid.dims = d;
         append_codes<int32_t>({grid}, d.size(), random, out);

@@ -182,6 +182,13 @@ EXAMPLES: dict[str, Example] = {
         lambda: ripples((3, 40, 9), "<f8", hole=True), SZConfig(Bound.abs(0.05), level="max")
     ),
     "raster_4d": Example(lambda: ripples((3, 4, 17, 20)), SZConfig(Bound.abs(0.5), level="max")),
+    "thinned_series": Example(lambda: ripples((1500,)), SZConfig(Bound.abs(0.05), level="max")),
+    "thinned_plane": Example(lambda: ripples((24, 90), hole=True), SZConfig(Bound.abs(0.05), level="max")),
+    "thinned_volume": Example(
+        lambda: ripples((3, 40, 9), "<f8", hole=True), SZConfig(Bound.abs(0.05), level="max")
+    ),
+    "thinned_4d": Example(lambda: ripples((3, 4, 17, 20)), SZConfig(Bound.abs(0.5), level="max")),
+    "thinned_tall": Example(lambda: ripples((2, 66, 30)), SZConfig(Bound.abs(0.05), level="max")),
     "low_bits": Example(lambda: hills((30, 41)), SZConfig(Bound.rel(1e-6))),
     "low_bits_series": Example(lambda: hills((2503,), rough=12), SZConfig(Bound.abs(0.02))),
     "low_bits_lossless": Example(lambda: hills((13, 14, 17), "<f8"), SZConfig(Bound.abs(1e-30))),
