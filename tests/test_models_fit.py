@@ -24,7 +24,8 @@ def field(seed: int, *, size: int = 96) -> NDArray[np.float64]:
     amplitude = np.exp(-18 * k) * (k > 0)
     phase = np.exp(2j * np.pi * RANDOM(seed).random(k.shape))
     found: NDArray[np.float64] = np.fft.irfft2(amplitude * phase, (size, size))
-    return found / np.abs(found).max()
+    found /= np.abs(found).max()
+    return found
 
 
 def test_blocks_join_to_the_field_they_were_cut_from() -> None:

@@ -239,8 +239,8 @@ def sliced_wasserstein(latents: Tensor, prior: Tensor, directions: Tensor) -> Te
     ours = (latents @ directions.T).sort(dim=0).values
     theirs = (prior @ directions.T).sort(dim=0).values
     batch = len(latents)
-    distance: Tensor = ((ours - theirs) ** 2).mean()
-    return _SWD_WEIGHT / max(batch * (batch - 1), 1) * distance
+    distance: Tensor = ((ours - theirs) ** 2).mean() * (_SWD_WEIGHT / max(batch * (batch - 1), 1))
+    return distance
 
 
 def directions(latent: int, generator: torch.Generator) -> Tensor:

@@ -207,7 +207,8 @@ def _finish(stage: Stage, sums: Integers, most: int) -> Integers:
     pre = stage.pre.astype(np.int64)
     shifted = np.clip((sums + _half(pre)) >> pre, -_MOST_SCALED, _MOST_SCALED)
     scaled = (shifted * stage.multiplier + _half(SCALE_BITS)) >> SCALE_BITS
-    return np.clip(scaled, -most, most)
+    found: Integers = np.clip(scaled, -most, most)
+    return found
 
 
 def _products(x: Integers, weights: NDArray[np.int8]) -> Integers:
@@ -265,7 +266,8 @@ def _norm(stage: Stage, x: Integers) -> Integers:
     if stage.kind == "gdn":
         norm = (1 << _INVERSE_BITS) // norm
     scaled = _finish(stage, norm, MOST)
-    return np.clip((x * scaled + _half(stage.shift)) >> stage.shift, -stage.most, stage.most)
+    found: Integers = np.clip((x * scaled + _half(stage.shift)) >> stage.shift, -stage.most, stage.most)
+    return found
 
 
 def _upsample(_stage: Stage, x: Integers) -> Integers:

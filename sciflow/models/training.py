@@ -139,7 +139,7 @@ def train(
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         run.load(path)
-    with _interrupts() as interrupted:
+    with _one_thread(architecture, device), _interrupts() as interrupted:
         while not run.done:
             run.advance()
             if watch is not None:
@@ -302,6 +302,18 @@ def _start(blocks: Blocks, architecture: Architecture, seed: int) -> Autoencoder
 
 def _device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def _one_thread(architecture: Architecture, device: torch.device) -> Iterator[None]:
+    """Train a small network on one thread: more wait for each other, and sums would depend on them."""
+    before = torch.get_num_threads()
+    if architecture.size == "small" and device.type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager
