@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from sciflow.models.blocks import Blocks, read_blocks
     from sciflow.models.catalog import names
     from sciflow.models.decoder import Learned
+    from sciflow.models.fitting import Recipe, produce, write_model
     from sciflow.models.klt import KLT, fit_klt
     from sciflow.models.linear import Linear, fit_linear
     from sciflow.models.model import Model
-    from sciflow.models.produce import Recipe, produce, write_model
     from sciflow.models.store import find, inlined, put, resolve
 
 __all__ = [
@@ -67,7 +67,7 @@ _HOME = {
     **dict.fromkeys(["KLT", "fit_klt"], "klt"),
     **dict.fromkeys(["Linear", "fit_linear"], "linear"),
     "Model": "model",
-    **dict.fromkeys(["Recipe", "produce", "write_model"], "produce"),
+    **dict.fromkeys(["Recipe", "produce", "write_model"], "fitting"),
     **dict.fromkeys(["find", "inlined", "put", "resolve"], "store"),
 }
 

@@ -246,7 +246,8 @@ def sliced_wasserstein(latents: Tensor, prior: Tensor, directions: Tensor) -> Te
 def directions(latent: int, generator: torch.Generator) -> Tensor:
     """Return 200 random unit vectors, float32, shape (200, latent)."""
     found = torch.randn(_PROJECTIONS, latent, generator=generator)
-    return found / found.norm(dim=1, keepdim=True)
+    unit: Tensor = found / torch.linalg.vector_norm(found, dim=1, keepdim=True)
+    return unit
 
 
 def _encoder(a: Architecture) -> list[nn.Module]:

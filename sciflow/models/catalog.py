@@ -48,7 +48,7 @@ class Entry:
     settings : dict
         Parameters of the data set that differ from its recipe.
     recipe : dict
-        Fields of `sciflow.models.produce.Recipe`.
+        Fields of `sciflow.models.Recipe`.
     training : dict
         Fields of `sciflow.models.training.Settings`; of an autoencoder.
     """
@@ -142,9 +142,9 @@ def make(name: str, *, folder: str | os.PathLike[str] | None = None, watch: Watc
     Raises
     ------
     InvalidArgument, Unsupported, StoreError
-        As `sciflow.models.produce.produce` and ``write_model``.
+        As `sciflow.models.produce` and ``write_model``.
     """
-    from sciflow.models.produce import Recipe, produce, write_model
+    from sciflow.models.fitting import Recipe, produce, write_model
     from sciflow.models.store import write_whole
 
     asked = entry(name)

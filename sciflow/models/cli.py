@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from sciflow.errors import InvalidArgument, Unsupported
-from sciflow.models.produce import Recipe, produce, write_model
+from sciflow.models.fitting import Recipe, produce, write_model
 
 if TYPE_CHECKING:
     from sciflow.models.training import Watch

@@ -82,7 +82,7 @@ def linear_codes(model: Linear, field: NDArray[np.float64], step: float) -> NDAr
     blocks = cut(target, block).reshape(*counts, *block)
     padded = np.zeros(tuple(n + 1 for n in field.shape), np.int64)
     codes = np.zeros_like(blocks)
-    places = np.stack(np.indices(counts), -1).reshape(-1, len(counts))
+    places = np.indices(counts).reshape(len(counts), -1).T
     for front in range(sum(counts) - len(counts) + 1):
         here = places[places.sum(axis=1) == front]
         cuts = [
