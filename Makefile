@@ -18,7 +18,7 @@ FUZZ_TARGETS := $(basename $(notdir $(wildcard codecs/fuzz/*.cpp)))
 MODULES := $(shell find sciflow -name '*.py' | sort | cksum | cut -d ' ' -f 1)
 CXX_FILES = $(shell find codecs -name '*.cpp' -o -name '*.hpp' -o -name '*.h')
 
-.PHONY: help build demo test lint format bench bench-learned docs wheel engine-test sanitize fuzz golden-new clean
+.PHONY: help build demo models test lint format bench bench-learned docs wheel engine-test sanitize fuzz golden-new clean
 
 help: ## List the recipes
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -51,6 +51,9 @@ demo: demo/$(DEMO).nc ## Simulate a flow, compress it, verify it, open the store
 demo/%.nc: datasets/%/recipe.toml $(wildcard sciflow/datasets/*.py) | .venv/.ready
 	mkdir -p demo && rm -f $@
 	$(BIN)/python -m sciflow.datasets make $* $@
+
+models: .venv/.ready ## Simulate, fit and train the catalogue's models again (some 10 minutes)
+	$(BIN)/python -m sciflow.models make
 
 test: .venv/.ready ## Run the tests (PYTEST_ARGS="-k name" for some)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -48,6 +48,21 @@ class Level(StrEnum):
     max = "max"
 
 
+class CodecKind(StrEnum):
+    """What a model is."""
+
+    klt = "klt"
+    linear = "linear"
+    autoencoder = "autoencoder"
+
+
+class CodecSize(StrEnum):
+    """How large an autoencoder is."""
+
+    small = "small"
+    paper = "paper"
+
+
 _BOUND = "Bound, for every field (one of these)"
 _STORE = "Writing"
 _OUTPUT = "Output"
@@ -280,6 +295,50 @@ def fit_enhancer(
     asked = _one_bound({"abs": abs_, "rel": rel, "psnr": psnr})
     found = fit(source, bound=asked, per_variable=_bounds_by_name(var or []))
     sys.stdout.write(json.dumps(found, indent=1) + "\n")
+
+
+@app.command("train-codec", no_args_is_help=True)
+def train_codec(
+    sources: Annotated[list[str], typer.Argument(metavar="IN...", help="Snapshots: Zarr, NetCDF, HDF5.")],
+    variable: Annotated[str, typer.Option("--var", help="The variable to learn.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for model, card, checkpoint and curves.")],
+    kind: Annotated[CodecKind, typer.Option("--kind", help="What to fit.")] = CodecKind.klt,
+    block: Annotated[str, typer.Option("--block", metavar="N,N,N", help="Cells of a block.")] = "8,8,8",
+    latents: Annotated[int, typer.Option("--latents", help="Of a block; 0: by the kind.", min=0)] = 0,
+    size: Annotated[CodecSize, typer.Option("--size", help="Of an autoencoder.")] = CodecSize.small,
+    epochs: Annotated[int, typer.Option("--epochs", help="Of an autoencoder, at most.", min=1)] = 60,
+    patience: Annotated[int, typer.Option("--patience", help="Epochs without progress.", min=1)] = 10,
+    limit: Annotated[int, typer.Option("--limit", help="Blocks to look at.", min=1)] = 20000,
+    seed: Annotated[int, typer.Option("--seed", help="Of all that is random.", min=0)] = 0,
+) -> None:
+    """Fit or train a model that predicts blocks of a variable, on snapshots that are not compressed with it.
+
+    OUT gets model.safetensors and CARD.md, and prints the model's digest. The last snapshots judge an
+    autoencoder and are not trained on. Ctrl-C keeps what was done: the same command goes on from there.
+
+    **Examples**
+
+    * `sciflow train-codec run1.nc run2.nc --var u --out u-klt`
+
+    * `sciflow train-codec run1.nc --var t --block 32,32 --kind autoencoder --out t-model`
+    """
+    from sciflow.models.cli import train
+
+    found = train(
+        sources,
+        variable,
+        out,
+        {
+            "kind": kind.value,
+            "block": block,
+            "latents": latents,
+            "size": size.value,
+            "limit": limit,
+            "seed": seed,
+        },
+        {"epochs": epochs, "patience": patience, "seed": seed},
+    )
+    sys.stdout.write(found + "\n")
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -50,6 +50,7 @@ LIGHT = [
     "import sciflow; sciflow.SZ(0.1)",
     "import numcodecs; numcodecs.get_codec({'id': 'sciflow.sz', 'bound': {'kind': 'abs', 'value': 0.1}})",
     "import zarr.registry; zarr.registry.get_codec_class('sciflow.sz')",
+    "from sciflow.models import predictor, resolve; predictor(resolve('shallow-water-klt'))",
 ]
 
 
