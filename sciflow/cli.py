@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from sciflow._plan_command import plan
 from sciflow.bounds import Bound, BoundKind
 from sciflow.errors import BoundViolated, InvalidArgument, SciflowError
 
@@ -280,6 +281,9 @@ def fit_enhancer(
     asked = _one_bound({"abs": abs_, "rel": rel, "psnr": psnr})
     found = fit(source, bound=asked, per_variable=_bounds_by_name(var or []))
     sys.stdout.write(json.dumps(found, indent=1) + "\n")
+
+
+app.command(no_args_is_help=True)(plan)
 
 
 def run(arguments: Sequence[str]) -> int:
