@@ -9,6 +9,7 @@ SciflowError
 ├── Unsupported                       well-formed, but newer than this release or not built in
 ├── BoundViolated                     the promise was broken: our bug, please report
 ├── ModelMismatch                     a learned stream met another model than the one it names
+├── SourceChanged                     a file is not the one that was opened, or planned for
 ├── StalePlan                         an access plan was made for data that have changed since
 └── StoreError                        the target exists, is half-written or cannot be written
 ```
@@ -22,6 +23,7 @@ __all__ = [
     "InvalidArgument",
     "ModelMismatch",
     "SciflowError",
+    "SourceChanged",
     "StalePlan",
     "StoreError",
     "Truncated",
@@ -60,6 +62,10 @@ class BoundViolated(SciflowError):
 
 class ModelMismatch(SciflowError):
     """A learned stream names a model that is not the one at hand."""
+
+
+class SourceChanged(SciflowError):
+    """A file that is being read is not the one that was opened: another size, another time of change, or gone."""
 
 
 class StalePlan(SciflowError):
