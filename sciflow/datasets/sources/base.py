@@ -184,7 +184,7 @@ class Source:
         """Samples that one decode gives: 1 where every row can be read by itself."""
         rows = max(field.array.chunk_rows for field in self._fields.values())
         tiles = len(self._tiles.starts) if self._tiles else 1
-        return max(1, rows // self._stride) * tiles if rows > 1 or tiles == 1 else tiles
+        return max(1, rows // self._stride) * tiles
 
     def _stored_fraction(self) -> float:
         stored = sum(path.stat().st_size for path in self.paths)
