@@ -36,15 +36,20 @@ def stored(folder: Path, kind: str) -> Source:
         zarr.create_array(folder / "x.zarr", data=x, chunks=(4, 6), shards=(32, 6))
         return ZarrSource(folder / "x.zarr")
     with h5py.File(folder / "x.h5", "w") as file:
-        chunks = {"contiguous": {}, "raw": {"chunks": (16, 6)}, "gzip": {"chunks": (8, 6), "compression": "gzip"}}
+        chunks: dict[str, dict[str, Any]] = {
+            "contiguous": {},
+            "raw": {"chunks": (16, 6)},
+            "gzip": {"chunks": (8, 6), "compression": "gzip"},
+        }
         file.create_dataset("x", data=x, **chunks[kind])
     return HDF5Source(folder / "x.h5", "x")
 
 
 def planned(source: Source, share: float, **options: Any) -> Plan:
-    options = {"global_batch_size": G, "order": "feistel", "storage": StorageModel()} | options
-    nodes = options.get("num_nodes", 1)
-    return make_plan(source, buffer_bytes=int(share * len(source) / nodes) * source.sample_bytes, **options)
+    given: dict[str, Any] = {"global_batch_size": G, "order": "feistel", "storage": StorageModel()}
+    given |= options
+    nodes = given.get("num_nodes", 1)
+    return make_plan(source, buffer_bytes=int(share * len(source) / nodes) * source.sample_bytes, **given)
 
 
 def check(step: Step) -> None:
@@ -119,7 +124,8 @@ def test_nodes_together_deliver_the_global_batch(tmp_path: Path, overflow: Any, 
     total = 2 * plan.header.steps
     found: list[list[Step]] = [[] for _ in range(nodes)]
     threads = [
-        threading.Thread(target=lambda n=n: found[n].extend(steps_of(pipelines[n], total))) for n in range(nodes)
+        threading.Thread(target=lambda n=n: found[n].extend(steps_of(pipelines[n], total)))
+        for n in range(nodes)
     ]
     for thread in threads:
         thread.start()
@@ -154,7 +160,9 @@ class Failing:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._source, name)
 
-    def read_into(self, ids: NDArray[np.int64], slots: NDArray[np.int64], arena: Any, reading: Reading) -> None:
+    def read_into(
+        self, ids: NDArray[np.int64], slots: NDArray[np.int64], arena: Any, reading: Reading
+    ) -> None:
         if self._sample in ids:
             raise Corrupt(f"sample {self._sample} is damaged")
         self._source.read_into(ids, slots, arena, reading)
@@ -177,7 +185,11 @@ def test_close_wakes_a_waiting_consumer(tmp_path: Path) -> None:
     source = stored(tmp_path, "npy")
     plan = planned(source, 0.3)
     going = threading.Event()
-    pipeline = Pipeline(source, plan.epochs(0), plan.header.slots, on_read=lambda _: going.wait(30) and None)
+
+    def hold(_: int) -> None:
+        going.wait(30)
+
+    pipeline = Pipeline(source, plan.epochs(0), plan.header.slots, on_read=hold)
     met: list[BaseException] = []
 
     def consume() -> None:

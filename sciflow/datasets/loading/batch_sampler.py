@@ -17,8 +17,8 @@ __all__ = ["PlannedBatchSampler"]
 class PlannedBatchSampler:
     """A node's batches as lists of sample numbers; for ``DataLoader(dataset, batch_sampler=...)``.
 
-    Global batches are those of the plan, with any number of nodes. Samples go to the node whose part of the file
-    they are in, so that a cache on a node is of use; nothing is read here.
+    Global batches are those of the plan, with any number of nodes. Samples go to the node whose part of the
+    file they are in, so that a cache on a node is of use; nothing is read here.
 
     Parameters
     ----------
@@ -29,8 +29,8 @@ class PlannedBatchSampler:
 
     Notes
     -----
-    ``state_dict`` counts batches that were handed out. With workers, a DataLoader asks for some ahead of time:
-    give the number of batches that were used as `step` in `set_epoch` when you resume.
+    ``state_dict`` counts batches that were handed out. With workers, a DataLoader asks for some ahead of
+    time: give the number of batches that were used as `step` in `set_epoch` when you resume.
     """
 
     def __init__(self, plan: Plan, node: int | None = None) -> None:

@@ -22,8 +22,9 @@ Sample = dict[str, NDArray[Any]]
 class FieldDataset:
     """A source as a PyTorch data set; for ``DataLoader(FieldDataset(source), batch_size=...)``.
 
-    It has ``__len__``, ``__getitem__`` and ``__getitems__``, so that a batch's reads are merged and each chunk is
-    decoded once a batch. It pickles, and works in forked and in spawned workers. torch is not needed to make one.
+    It has ``__len__``, ``__getitem__`` and ``__getitems__``, so that a batch's reads are merged and each
+    chunk is decoded once a batch. It pickles, and works in forked and in spawned workers. torch is not needed
+    to make one.
 
     Parameters
     ----------

@@ -43,7 +43,8 @@ class EmulatedStorage:
     def __post_init__(self) -> None:
         if self.latency < 0 or self.bandwidth <= 0:
             raise InvalidArgument(
-                f"latency={self.latency} s, bandwidth={self.bandwidth} B/s: expected at least 0 and more than 0"
+                f"latency={self.latency} s, bandwidth={self.bandwidth} B/s: expected at least 0 and more "
+                "than 0"
             )
 
     def __call__(self, length: int) -> None:
@@ -59,5 +60,3 @@ class EmulatedStorage:
     def __setstate__(self, state: tuple[float, float]) -> None:
         self.latency, self.bandwidth = state
         self.busy, self._lock = 0.0, threading.Lock()
-
-

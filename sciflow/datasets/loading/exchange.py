@@ -19,18 +19,20 @@ Batch = Mapping[str, NDArray[Any]]
 class Exchange(Protocol):
     """Carries samples between the nodes of a step; every node calls it once a step, in the same order."""
 
-    def swap(self, outgoing: Batch, to: NDArray[np.int16], incoming: Batch, source: NDArray[np.int16]) -> None:
+    def swap(
+        self, outgoing: Batch, to: NDArray[np.int64], incoming: Batch, source: NDArray[np.int64]
+    ) -> None:
         """Send rows and fill rows.
 
         Parameters
         ----------
         outgoing : mapping of str to ndarray, shape (sent, *sample)
             What this node sends.
-        to : ndarray, int16, shape (sent,)
+        to : ndarray, int64, shape (sent,)
             Node that row i goes to.
         incoming : mapping of str to ndarray, shape (received, *sample)
             Filled here. Rows from one node come in the order in which that node lists them.
-        source : ndarray, int16, shape (received,)
+        source : ndarray, int64, shape (received,)
             Node that row i comes from.
         """
 
@@ -61,7 +63,9 @@ class LocalExchange:
         }
         return [cls(node, boxes) for node in range(nodes)]
 
-    def swap(self, outgoing: Batch, to: NDArray[np.int16], incoming: Batch, source: NDArray[np.int16]) -> None:
+    def swap(
+        self, outgoing: Batch, to: NDArray[np.int64], incoming: Batch, source: NDArray[np.int64]
+    ) -> None:
         """See `Exchange.swap`."""
         for other in np.unique(to).tolist():
             self._boxes[self.node, other].put({name: rows[to == other] for name, rows in outgoing.items()})

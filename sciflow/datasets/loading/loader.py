@@ -67,9 +67,9 @@ class _Held:
 class SolarLoader:
     """Every epoch is the exact shuffle that its seed gives, read from the files nearly in order.
 
-    ``for batch in loader`` gives the node's part of each global batch: a dict of tensors, shape (rows, *sample).
-    Each ``for`` is an epoch, one after the other; `set_epoch` chooses another. Reads go on in threads, into memory
-    that never holds more than the plan's slots.
+    ``for batch in loader`` gives the node's part of each global batch: a dict of tensors, shape (rows,
+    *sample). Each ``for`` is an epoch, one after the other; `set_epoch` chooses another. Reads go on in
+    threads, into memory that never holds more than the plan's slots.
 
     Parameters
     ----------
@@ -92,8 +92,8 @@ class SolarLoader:
     prefetch : int
         Batches that are assembled ahead, in a thread; 0 for none.
     transform : callable, optional
-        ``transform(sample, rng)``; `rng` depends on seed, epoch and sample alone, so that augmentation is the same
-        with any number of nodes and after a resume.
+        ``transform(sample, rng)``; `rng` depends on seed, epoch and sample alone, so that augmentation is the
+        same with any number of nodes and after a resume.
     collate_fn : callable, optional
         Makes a batch of a list of samples, as in a DataLoader.
     pin_memory : bool
@@ -107,7 +107,8 @@ class SolarLoader:
     on_read : callable, optional
         Called with the bytes of every read operation; see `EmulatedStorage`.
     exchange : Exchange, optional
-        Brings samples that other nodes read; needed for plans with ``overflow="peer"`` and more than one node.
+        Brings samples that other nodes read; needed for plans with ``overflow="peer"`` and more than one
+        node.
 
     Raises
     ------
@@ -220,7 +221,9 @@ class SolarLoader:
         return save_position(self.plan, self._next)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Let the next iteration go on where a loader was, in the middle of an epoch, with any number of nodes.
+        """Let the next iteration go on where a loader was, in the middle of an epoch.
+
+        The number of nodes may be another one.
 
         Raises
         ------
@@ -350,10 +353,14 @@ class _Maker:
     def _batch(self, step: Step) -> Any:
         if self.transform is None and self.collate is None:
             return step.rows if self.numpy else _tensors(step.rows)
-        samples: list[Any] = [{name: rows[i, ...] for name, rows in step.rows.items()} for i in range(len(step.ids))]
+        samples: list[Any] = [
+            {name: rows[i, ...] for name, rows in step.rows.items()} for i in range(len(step.ids))
+        ]
         if self.transform is not None:
             keys = [(self.seed, step.epoch, sample) for sample in step.ids.tolist()]
-            samples = [self.transform(s, np.random.default_rng(key)) for s, key in zip(samples, keys, strict=True)]
+            samples = [
+                self.transform(s, np.random.default_rng(key)) for s, key in zip(samples, keys, strict=True)
+            ]
         return (self.collate or _stack(self.numpy))(samples)
 
 
@@ -368,4 +375,4 @@ def _stack(numpy: bool) -> Callable[[list[Any]], Any]:
         return lambda samples: {name: np.stack([s[name] for s in samples]) for name in samples[0]}
     from torch.utils.data import default_collate
 
-    return default_collate  # type: ignore[no-any-return]
+    return default_collate

@@ -8,9 +8,9 @@ reader threads ──▶ take slots for a whole visit (turnstile) ─▶ Source.
 consumer ─────────────────────────────────────────────────▶ gather step t ─▶ free its slots
 ```
 
-Slots are taken in the order of the visits by one thread at a time, and the plan promises that the visits which
-step t needs fit beside whatever is still held, so that nobody waits for ever. An epoch's last visits and the next
-epoch's first ones overlap.
+Slots are taken in the order of the visits by one thread at a time, and the plan promises that the visits
+which step t needs fit beside whatever is still held, so that nobody waits for ever. An epoch's last visits
+and the next epoch's first ones overlap.
 """
 
 from __future__ import annotations
@@ -253,9 +253,10 @@ class Pipeline:
         picks = flight.picks(flight.next_visit)
         if picks.stop - picks.start > self._slots:
             raise InvalidArgument(
-                f"visit of {picks.stop - picks.start} samples, {self._slots} slots: the plan is not for this loader"
+                f"visit of {picks.stop - picks.start} samples, {self._slots} slots: the plan is not for "
+                "this loader"
             )
-        return picks.stop - picks.start <= self._free.free
+        return bool(picks.stop - picks.start <= self._free.free)
 
     def _reading_flight(self) -> _Flight | None:
         """The epoch whose visit is next; adopts what the epoch before hands on."""

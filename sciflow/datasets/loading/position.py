@@ -56,11 +56,14 @@ def load_position(plan: Plan, state: Mapping[str, Any]) -> Position:
         If the state is none of ours, or the plan gives other batches.
     """
     if state.get("version") != _VERSION:
-        raise InvalidArgument(f"state of version {state.get('version')!r}, expected {_VERSION} of a loader's state_dict")
+        raise InvalidArgument(
+            f"state of version {state.get('version')!r}, expected {_VERSION} of a loader's state_dict"
+        )
     for name in _SAME:
         if state.get(name) != getattr(plan.header, name):
             raise InvalidArgument(
-                f"state has {name} {state.get(name)!r}, the plan {getattr(plan.header, name)!r}: batches would not be "
+                f"state has {name} {state.get(name)!r}, the plan {getattr(plan.header, name)!r}: batches "
+                "would not be "
                 "the same; make the plan with the state's values (the number of nodes may differ)"
             )
     position = Position(int(state["epoch"]), int(state["step"]))

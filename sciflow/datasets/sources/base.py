@@ -95,8 +95,8 @@ class _Tiles:
 class Source:
     """Samples by number, read straight from the files; safe in any thread, after fork and after pickling.
 
-    Make one with `HDF5Source`, `NetCDFSource`, `ZarrSource`, `NpySource` or `FileListSource`; `windows`, `pairs`,
-    `crops` and `join` give other samples of the same files.
+    Make one with `HDF5Source`, `NetCDFSource`, `ZarrSource`, `NpySource` or `FileListSource`; `windows`,
+    `pairs`, `crops` and `join` give other samples of the same files.
 
     Parameters
     ----------
@@ -136,7 +136,8 @@ class Source:
         lengths = {name: array.shape[0] for name, array in arrays.items()}
         if len(set(lengths.values())) > 1:
             raise InvalidArgument(
-                f"fields have different numbers of samples: {lengths}; choose the sample axis of each with axis=, "
+                f"fields have different numbers of samples: {lengths}; choose the sample axis of each with "
+                "axis=, "
                 "or name only fields that share it"
             )
         return Source({name: Field(array) for name, array in arrays.items()})
@@ -426,7 +427,8 @@ class Source:
         shapes = {tuple(b - a for a, b in f.bounds) for f in cut.values()}
         if len(shapes) != 1 or len(steps) != len(size) or min((*size, *steps), default=0) < 1:
             raise InvalidArgument(
-                f"crops of size {tuple(size)}, stride {steps}: expected one positive number for each axis of a row; "
+                f"crops of size {tuple(size)}, stride {steps}: expected one positive number for each axis "
+                "of a row; "
                 f"rows are {[spec.shape for spec in self.spec]}"
             )
         (shape,) = shapes

@@ -88,7 +88,8 @@ class _Files:
             found = self.loader(file.path)
         except Exception as error:
             raise Corrupt(
-                f"{file.path}: cannot be loaded ({type(error).__name__}: {error}); copy it again, or see that load= "
+                f"{file.path}: cannot be loaded ({type(error).__name__}: {error}); copy it again, or see "
+                "that load= "
                 "takes such files"
             ) from error
         if isinstance(found, Mapping):
@@ -106,7 +107,8 @@ class _Files:
             shown = "nothing" if value is None else f"{value.dtype}{list(value.shape)}"
             raise Corrupt(
                 f"{self.paths[sample].path}: {array.key} is {shown}, expected {array.stored_dtype}"
-                f"{list(array.shape[1:])} as in {self.paths[0].path}; make samples alike, or pad them in load="
+                f"{list(array.shape[1:])} as in {self.paths[0].path}; make samples alike, or pad them in "
+                "load="
             )
         return value
 

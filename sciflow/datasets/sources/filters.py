@@ -72,7 +72,7 @@ def _undo(number: int, client: tuple[int, ...], chunk_bytes: int) -> Undo | None
 
 def _inflate(limit: int, data: Bytes) -> Bytes:
     stream = zlib.decompressobj()
-    found = stream.decompress(memoryview(data), limit)
+    found = stream.decompress(data.data, limit)
     if not stream.eof:
         raise Corrupt(f"deflate stream does not end within {limit} bytes")
     return np.frombuffer(found, np.uint8)

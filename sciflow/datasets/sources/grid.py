@@ -31,7 +31,7 @@ __all__ = ["ChunkTable", "Decode", "GridArray", "Place", "Tabled"]
 Index = tuple[int, ...]
 
 Decode = Callable[[NDArray[np.uint8], int], NDArray[Any]]
-"""Bytes of a chunk and its filter mask in, its values out, in the order and shape in which they are stored."""
+"""Bytes of a chunk and its filter mask in, its values out, in the order in which they are stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +202,8 @@ class GridArray:
                 continue
             for pieces in self._pieces(place, chunk, parts):
                 by_file[place.file.name].append(pieces)
-        for pieces in by_file.values():
-            self._read_file(pieces, reading)
+        for in_file in by_file.values():
+            self._read_file(in_file, reading)
 
     def _blame(self, chunk: Index) -> _Blame:
         rows = _front(self.stored_chunks, self.axis)[0]
@@ -301,13 +301,13 @@ class GridArray:
         else:
             values = values.reshape(len(rows))
         at = part.want.at[part.lo : part.hi][member]
-        part.want.into[(at, *target)] = values
+        _assign(part.want, at, target, values)
 
     def _scatter_fill(self, chunk: Index, parts: list[_Part]) -> None:
         _, *trailing = _front(self.stored_chunks, self.axis)
         for part in parts:
             _, target = _slices(part.want.box, chunk[1:], trailing)
-            part.want.into[(part.want.at[part.lo : part.hi], *target)] = self.fill
+            _assign(part.want, part.want.at[part.lo : part.hi], target, self.fill)
 
 
 class _Blame:
@@ -329,7 +329,8 @@ class _Blame:
         else:
             cause = Corrupt(
                 f"{self.name}, chunk {self.chunk}: cannot be decoded ({type(error).__name__}: {error}); "
-                "the file is damaged or its filter is at fault: copy it again, or read it with the library that wrote it"
+                "the file is damaged or its filter is at fault: copy it again, or read it with the library "
+                "that wrote it"
             )
         raise ReadFailed(self.rows, cause) from error
 
@@ -403,4 +404,9 @@ def _put(
     at: NDArray[np.int64],
     target: tuple[slice, ...],
 ) -> None:
-    want.into[(at, *target)] = values[local]
+    _assign(want, at, target, values[local])
+
+
+def _assign(want: Want, at: NDArray[np.int64], target: tuple[slice, ...], values: Any) -> None:
+    where: tuple[Any, ...] = (at, *target)
+    want.into[where] = values

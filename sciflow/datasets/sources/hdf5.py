@@ -1,7 +1,7 @@
 """HDF5: the chunk table once through h5py, everything after that by position.
 
-h5py serialises all threads behind one lock and keeps state that a fork breaks. So it is asked for the places of
-the chunks when the source is opened, and again only for data sets that only it can read.
+h5py serialises all threads behind one lock and keeps state that a fork breaks. So it is asked for the places
+of the chunks when the source is opened, and again only for data sets that only it can read.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ __all__ = ["HDF5Source", "LibraryArray", "open_dataset", "paths_of"]
 class HDF5Source(Source):
     """Samples of HDF5 data sets, at the speed of the storage.
 
-    Contiguous data, unfiltered chunks, and chunks with deflate, shuffle, Fletcher-32, Zstandard, Blosc or LZ4 are
-    read without h5py. Data sets with other filters, virtual or external data are read through h5py, chunk by
-    chunk: correct, but one thread at a time.
+    Contiguous data, unfiltered chunks, and chunks with deflate, shuffle, Fletcher-32, Zstandard, Blosc or LZ4
+    are read without h5py. Data sets with other filters, virtual or external data are read through h5py, chunk
+    by chunk: correct, but one thread at a time.
 
     Parameters
     ----------
@@ -260,7 +260,8 @@ def _chunk_table(dataset: h5py.Dataset, file: LocalFile) -> Tabled:
 def _agrees(grid: GridArray, dataset: h5py.Dataset) -> bool:
     """Whether our way and HDF5's give the same bytes for a row of the first stored chunk.
 
-    It settles what no single field of the file says: user blocks, unusual types, filters with unusual settings.
+    It settles what no single field of the file says: user blocks, unusual types, filters with unusual
+    settings.
     """
     offsets = grid.table.offsets if isinstance(grid.table, Tabled) else np.empty(0, np.int64)
     stored = np.flatnonzero(offsets >= 0)
@@ -367,7 +368,8 @@ class LibraryArray:
             found = np.moveaxis(self._dataset()[tuple(where)], self.axis, 0)
         except OSError as error:
             cause = Corrupt(
-                f"{self.name}: h5py cannot read rows {first}..{last} ({error}); copy the file again, or install "
+                f"{self.name}: h5py cannot read rows {first}..{last} ({error}); copy the file again, or "
+                "install "
                 "the filter that it names (hdf5plugin has many)"
             )
             raise ReadFailed((first, last), cause) from error

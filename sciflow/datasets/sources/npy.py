@@ -26,8 +26,8 @@ class NpySource(Source):
     Parameters
     ----------
     paths : path, sequence of paths, or mapping of str to these
-        One array is called ``"x"``; a mapping names several that share their samples. The arrays of a sequence
-        follow one another.
+        One array is called ``"x"``; a mapping names several that share their samples. The arrays of a
+        sequence follow one another.
 
     Raises
     ------
@@ -83,7 +83,8 @@ def open_npy(path: str | os.PathLike[str]) -> GridArray:
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     if file.size() < offset + size:
         raise Truncated(
-            f"{file.path}: holds {file.size()} bytes, expected {offset + size} for {dtype}{list(shape)}; copy it again"
+            f"{file.path}: holds {file.size()} bytes, expected {offset + size} for {dtype}{list(shape)}; "
+            "copy it again"
         )
     table = Tabled(file, (1,) * len(shape), np.array([offset], np.int64), np.array([size], np.int64))
     return GridArray(file.path, shape, shape, dtype, table)

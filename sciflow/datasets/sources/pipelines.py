@@ -26,7 +26,7 @@ Undo = Callable[[Any], Any]
 
 
 def v2_decoder(metadata: ArrayV2Metadata) -> tuple[Decode | None, np.dtype[Any]]:
-    """A function that decodes a chunk of a format 2 array, None where bytes are values; and the stored dtype."""
+    """A function that decodes a chunk of a format 2 array (None: bytes are values), and the stored dtype."""
     dtype = np.dtype(metadata.dtype.to_native_dtype())
     codecs = [codec for codec in (*(metadata.filters or ()), metadata.compressor) if codec is not None]
     if not codecs and metadata.order == "C":
@@ -35,7 +35,7 @@ def v2_decoder(metadata: ArrayV2Metadata) -> tuple[Decode | None, np.dtype[Any]]
 
 
 def _decode_v2(
-    codecs: tuple[Any, ...], dtype: np.dtype[Any], shape: tuple[int, ...], order: str, data: Bytes, mask: int
+    codecs: tuple[Any, ...], dtype: np.dtype[Any], shape: tuple[int, ...], order: str, data: Bytes, _: int
 ) -> NDArray[Any]:
     found: Any = data
     for codec in reversed(codecs):
@@ -63,15 +63,15 @@ def v3_decoder(
     if codecs and isinstance(codecs[0], BytesCodec):
         big = codecs[0].endian is not None and str(codecs[0].endian).endswith("big")
         stored = native.newbyteorder(">" if big else "<")
-        undo = [_undo(codec) for codec in codecs[1:]]
-        if not undo:
+        undo = [step for codec in codecs[1:] if (step := _undo(codec)) is not None]
+        if len(codecs) == 1:
             return None, stored
-        if all(step is not None for step in undo):
+        if len(undo) == len(codecs) - 1:
             return partial(_decode_v3, tuple(undo), stored), stored
     return _ThroughZarr(tuple(codecs), array.metadata, chunks), native
 
 
-def _decode_v3(undo: tuple[Undo, ...], dtype: np.dtype[Any], data: Bytes, mask: int) -> NDArray[Any]:
+def _decode_v3(undo: tuple[Undo, ...], dtype: np.dtype[Any], data: Bytes, _: int) -> NDArray[Any]:
     found: Any = data
     for step in reversed(undo):
         found = step(found)
@@ -139,7 +139,7 @@ class _ThroughZarr:
             prototype=prototype,
         )
         pipeline = BatchedCodecPipeline.from_codecs(self.codecs)
-        buffer = prototype.buffer.from_array_like(data)  # type: ignore[arg-type]
+        buffer = prototype.buffer.from_array_like(data)
         (found,) = asyncio.run(_gather(pipeline.decode([(buffer, spec)])))
         return np.asarray(found.as_numpy_array())
 

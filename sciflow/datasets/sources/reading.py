@@ -66,7 +66,8 @@ class _Handle:
     def __init__(self, path: str) -> None:
         self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         with contextlib.suppress(OSError, AttributeError):
-            # The plan knows what comes next; the kernel's read-ahead would fetch megabytes beyond each sample.
+            # The plan knows what comes next; the kernel's read-ahead would fetch megabytes beyond each
+            # sample.
             os.posix_fadvise(self.fd, 0, 0, os.POSIX_FADV_RANDOM)
 
     def __del__(self) -> None:
@@ -165,7 +166,8 @@ class LocalFile:
             stat = Path(self.path).stat()
         except FileNotFoundError:
             raise SourceChanged(
-                f"{self.path}: was there when the source was opened and is gone; put it back, or make the source "
+                f"{self.path}: was there when the source was opened and is gone; put it back, or make the "
+                "source "
                 "and the plan anew"
             ) from None
         self._compare(stat)
@@ -175,7 +177,8 @@ class LocalFile:
         if self.seen is not None and found != self.seen:
             raise SourceChanged(
                 f"{self.path}: changed since the source was opened: found {found[0]} bytes, changed at "
-                f"{found[1]} ns; expected {self.seen[0]} bytes, changed at {self.seen[1]} ns; make the source and "
+                f"{found[1]} ns; expected {self.seen[0]} bytes, changed at {self.seen[1]} ns; make the "
+                "source and "
                 "the plan anew"
             )
 
@@ -184,8 +187,9 @@ class LocalFile:
         handle = _handle(self.path, lambda fd: self._compare(os.fstat(fd)))
         done = 0
         while done < buffer.size:
-            got = os.preadv(handle.fd, [memoryview(buffer[done : done + _PIECE])], offset + done)
+            got = os.preadv(handle.fd, [buffer[done : done + _PIECE].data], offset + done)
             if got == 0:
+                self.check()
                 raise Truncated(
                     f"{self.path}: ends at byte {offset + done}, expected {buffer.size - done} bytes more; "
                     "the file was cut short: copy it again"

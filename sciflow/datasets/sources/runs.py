@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +16,8 @@ def merge_runs(
     """Where each merged read begins, as indices into `starts`, and ``len(starts)`` behind them.
 
     Where an operation costs ``alpha + bytes / beta``, merging two neighbours is best exactly when the gap
-    between them is at most ``alpha * beta`` bytes. That holds gap by gap, so going from left to right is optimal.
+    between them is at most ``alpha * beta`` bytes. That holds gap by gap, so going from left to right is
+    optimal.
 
     Parameters
     ----------
@@ -47,7 +50,7 @@ def _split(
     starts: NDArray[np.int64], stops: NDArray[np.int64], bounds: NDArray[np.int64], run_bytes: int
 ) -> NDArray[np.int64]:
     split = []
-    for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+    for first, last in itertools.pairwise(bounds.tolist()):
         reach = np.maximum.accumulate(stops[first:last])
         begin = int(first)
         while begin < last:

@@ -2,7 +2,7 @@
 
 ```
 array ─▶ chunk key ─▶ file                     no shards: a file is a chunk
-array ─▶ shard key ─▶ index at one end ─▶ range of the file     index: (offset, length) pairs, crc32c behind them
+array ─▶ shard key ─▶ index at one end ─▶ range of the file     index: (offset, length) pairs, crc32c
 ```
 """
 
@@ -41,8 +41,8 @@ _MAX_INDEXES = 4096
 class ZarrSource(Source):
     """Samples of Zarr arrays, of either format, sharded or not, local or in any store that zarr opens.
 
-    Local stores are read by position, inner chunks of shards without the rest of the shard. Codecs of numcodecs
-    and sciflow are undone here; for any other codec zarr's own pipeline decodes the chunk.
+    Local stores are read by position, inner chunks of shards without the rest of the shard. Codecs of
+    numcodecs and sciflow are undone here; for any other codec zarr's own pipeline decodes the chunk.
 
     Parameters
     ----------
@@ -150,7 +150,8 @@ def _sharding(array: zarr.Array[Any]) -> ShardingCodec | None:
         return None
     if len(codecs) > 1 or any(isinstance(codec, ShardingCodec) for codec in sharded[0].codecs):
         raise Unsupported(
-            f"{array.store}/{array.path}: shards inside of other codecs or of shards; expected sharding_indexed alone"
+            f"{array.store}/{array.path}: shards inside of other codecs or of shards; expected "
+            "sharding_indexed alone"
         )
     return sharded[0]
 
@@ -256,7 +257,8 @@ def _layout(sharding: ShardingCodec, array: zarr.Array[Any]) -> ShardLayout:
     first = codecs[0] if codecs else last
     if not isinstance(first, BytesCodec) or len(codecs) > 1 or (codecs and not checked) or _big_endian(first):
         raise Unsupported(
-            f"{array.store}/{array.path}: shard index coded by {sharding.index_codecs}; expected little-endian bytes, "
+            f"{array.store}/{array.path}: shard index coded by {sharding.index_codecs}; expected "
+            "little-endian bytes, "
             "with or without crc32c"
         )
     shards = array.shards
@@ -303,7 +305,8 @@ class ShardTable(_Table):
             return None
         if offset + length > file.size():
             raise Truncated(
-                f"{file.name}: index says bytes {offset}..{offset + length}, found {file.size()}; copy it again"
+                f"{file.name}: index says bytes {offset}..{offset + length}, found {file.size()}; copy it "
+                "again"
             )
         return Place(file, offset, length)
 
