@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sciflow.datasets.loading.exchange import Exchange, LocalExchange
     from sciflow.datasets.loading.loader import SolarLoader
     from sciflow.datasets.loading.stats import LoaderStats, Timeline
+    from sciflow.datasets.loading.torch_exchange import TorchExchange
 
 _HOME = {
     "EmulatedStorage": "emulation",
@@ -21,6 +22,7 @@ _HOME = {
     "PlannedBatchSampler": "batch_sampler",
     "SolarLoader": "loader",
     "Timeline": "stats",
+    "TorchExchange": "torch_exchange",
 }
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "PlannedBatchSampler",
     "SolarLoader",
     "Timeline",
+    "TorchExchange",
 ]
 
 
