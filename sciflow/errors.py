@@ -65,7 +65,7 @@ class ModelMismatch(SciflowError):
 
 
 class SourceChanged(SciflowError):
-    """A file that is being read is not the one that was opened: another size, another time of change, or gone."""
+    """A file that is being read is not the one that was opened: it has another size or time, or is gone."""
 
 
 class StalePlan(SciflowError):

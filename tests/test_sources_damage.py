@@ -215,9 +215,13 @@ def _in_worker(dataset: FieldDataset, box: Any) -> None:
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-@pytest.mark.parametrize("kind", ["gzip", "lzf"])
+@pytest.mark.parametrize("kind", ["gzip", "lzf", "shards"])
 def test_a_source_works_in_workers(tmp_path: Path, method: str, kind: str) -> None:
-    dataset = FieldDataset(MAKERS[kind](tmp_path / "a"))
+    if kind == "shards":
+        zarr.create_array(tmp_path / "a", data=values(), chunks=(2, 40), shards=(10, 40))
+        dataset = FieldDataset(ZarrSource(tmp_path / "a"))
+    else:
+        dataset = FieldDataset(MAKERS[kind](tmp_path / "a"))
     dataset[0]  # files are open before the fork
     context: Any = multiprocessing.get_context(method)
     box = context.Queue()

@@ -25,6 +25,7 @@ from sciflow.datasets.sources import (
     ZarrSource,
     open_source,
 )
+from sciflow.errors import SourceChanged
 
 IDS = np.array([3, 17, 0, 3, 22, 9, 8, 10, 11])
 
@@ -230,6 +231,35 @@ def test_shards_are_read_in_parts(tmp_path: Path) -> None:
     )
     assert reading.ops == 2  # the index and the chunk
     assert reading.bytes < 16 * 64 + 4 + 4500
+
+
+def test_what_was_read_leaves_no_trace_in_a_fingerprint(tmp_path: Path) -> None:
+    made = zarr.create_array(tmp_path / "a.zarr", data=field(), chunks=(4, 6, 5))
+    source = ZarrSource(tmp_path / "a.zarr")
+    before = source.fingerprint()
+    source.take(IDS)
+    assert source.fingerprint() == before == ZarrSource(tmp_path / "a.zarr").fingerprint()
+    made[7, 0, 0] = 9
+    with pytest.raises(SourceChanged, match=r"c/1/0/0"):
+        source.check()
+    assert ZarrSource(tmp_path / "a.zarr").fingerprint() != before
+
+
+def test_layouts_tell_the_planner_what_comes_together(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", data=field(shape=(24, 60, 50)), chunks=(4, 60, 50), compression="gzip")
+        file.create_dataset("raw", data=field(shape=(24, 60, 50)), chunks=(8, 60, 50))
+        file.create_dataset("label", data=np.arange(24), chunks=(12,), compression="gzip")
+
+    def layout(*keys: str) -> tuple[int, bool]:
+        found = HDF5Source(tmp_path / "a.h5", keys).layout
+        return found.samples_per_chunk, found.filtered
+
+    assert layout("x", "label") == (4, True)
+    assert layout("raw", "label") == (1, False)
+    assert layout("label") == (12, True)
+    assert HDF5Source(tmp_path / "a.h5", "x").crops((30, 50)).layout.samples_per_chunk == 8
+    assert 0 < HDF5Source(tmp_path / "a.h5", "x").layout.stored_fraction < 0.5
 
 
 def test_npy_and_one_file_a_sample(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ Loading, from HDF5, NetCDF-4, Zarr, npy or a file a sample::
         for epoch in range(10):
             for batch in loader: ...   # {"input": tensor, "target": tensor}
 
-`FieldDataset` is the same source for torch's own DataLoader. More sources are in `sciflow.datasets.sources`, more
-of the loader in `sciflow.datasets.loading`, and plans for several nodes in `sciflow.datasets.planning`.
+`FieldDataset` is the same source for torch's own DataLoader. More sources are in `sciflow.datasets.sources`,
+more of the loader in `sciflow.datasets.loading`, and plans for several nodes in `sciflow.datasets.planning`.
 """
 
 from __future__ import annotations

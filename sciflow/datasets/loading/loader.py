@@ -36,6 +36,7 @@ class _Running:
     ahead: Ahead[tuple[Step, Any]] | None
     position: Position
     make: Callable[[], tuple[Step, Any] | None]
+    exchanging: bool
 
     def next(self) -> tuple[Step, Any] | None:
         return self.ahead.next() if self.ahead is not None else self.make()
@@ -44,7 +45,7 @@ class _Running:
         if self.pipeline.pid != os.getpid():  # its threads stayed in the parent
             return
         if self.ahead is not None:
-            self.ahead.close()
+            self.ahead.close(fill=self.exchanging)
         self.pipeline.close()
         if self.ahead is not None:
             self.ahead.join()
@@ -293,7 +294,7 @@ class SolarLoader:
         )
         make = _Maker(pipeline, header.seed, self._transform, self._collate, self._numpy)
         ahead = Ahead(make, self._prefetch) if self._prefetch else None
-        return _Running(pipeline, ahead, position, make)
+        return _Running(pipeline, ahead, position, make, self._exchange is not None)
 
     def _loss_scale(self, step: Step) -> float:
         header = self.plan.header

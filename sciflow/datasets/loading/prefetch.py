@@ -73,9 +73,17 @@ class Ahead(Generic[T]):
             self._changed.notify_all()
             return made
 
-    def close(self) -> None:
-        """Make no more; whoever waits gets None. Call `join` once the function can no longer block."""
+    def close(self, *, fill: bool = False) -> None:
+        """Make no more; whoever waits gets None. Call `join` once the function can no longer block.
+
+        Parameters
+        ----------
+        fill : bool
+            Make as many as may wait before. Processes that exchange samples stop at the same one then.
+        """
         with self._changed:
+            while fill and len(self._made) < self._depth and self._error is None and None not in self._made:
+                self._changed.wait()
             self._closed = True
             self._changed.notify_all()
 

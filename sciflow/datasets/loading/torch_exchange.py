@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from torch.distributed import ProcessGroup
+    from torch.distributed import ProcessGroup, Work
 
 __all__ = ["TorchExchange"]
+
+_PATIENCE = timedelta(minutes=5)
+"""A rank that hears nothing for so long raises an error: another one has stopped."""
 
 Batch = Mapping[str, NDArray[Any]]
 
@@ -19,8 +23,9 @@ Batch = Mapping[str, NDArray[Any]]
 class TorchExchange:
     """Sends rows point to point, in a group of its own, so that it does not mix with the gradients.
 
-    Every process makes one at the same place in its program, once torch.distributed is initialised; node i of the
-    plan is rank i. The loaders of all ranks must be iterated in step, as they are where gradients are averaged.
+    Every process makes one at the same place in its program, once torch.distributed is initialised; node i of
+    the plan is rank i. The loaders of all ranks must be iterated in step, as they are where gradients are
+    averaged.
 
     Parameters
     ----------
@@ -31,7 +36,7 @@ class TorchExchange:
     def __init__(self, group: ProcessGroup | None = None) -> None:
         import torch.distributed as dist
 
-        self._group = group or dist.new_group(backend="gloo")
+        self._group = group or dist.new_group(backend="gloo", timeout=_PATIENCE)
 
     def swap(
         self, outgoing: Batch, to: NDArray[np.int64], incoming: Batch, source: NDArray[np.int64]
@@ -52,13 +57,18 @@ class TorchExchange:
                 arriving = dist.irecv(torch.from_numpy(_bytes(buffer)), other, group=self._group)
                 waiting.append((arriving, name, other, buffer))
         for arriving, name, other, buffer in waiting:
-            arriving.wait()
+            _finish(arriving)
             incoming[name][source == other] = buffer
         for leaving in sent:
-            leaving.wait()
+            _finish(leaving)
 
     def close(self) -> None:
         """Nothing to do: the group ends with torch.distributed."""
+
+
+def _finish(work: Work | None) -> None:
+    if work is not None:  # None: this rank is not in the group
+        work.wait()
 
 
 def _bytes(rows: NDArray[Any]) -> NDArray[np.uint8]:

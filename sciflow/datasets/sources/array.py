@@ -71,6 +71,9 @@ class StoredArray(Protocol):
     def identity(self) -> dict[str, Any]:
         """Files, shape, dtype and a hash of the chunk table, ready for JSON."""
 
+    def stored_bytes(self) -> int | None:
+        """Bytes in the files, None where that is not known without reading."""
+
     def check(self) -> None:
         """Look whether the files are as they were.
 

@@ -26,6 +26,9 @@ __all__ = ["Arena", "Field", "FieldSpec", "Source"]
 Arena = Mapping[str, NDArray[Any]]
 """An array for each field, shape (slots, *sample)."""
 
+_SMALL_SHARE = 0.1
+"""A field with less than this share of a sample's bytes does not decide how samples are read."""
+
 
 @dataclass(frozen=True, slots=True)
 class FieldSpec:
@@ -176,24 +179,30 @@ class Source:
         return Layout(
             samples=len(self),
             samples_per_chunk=together,
-            filtered=any(field.array.encoded for field in self._fields.values()),
+            filtered=bool(self._encoded()),
             stored_fraction=self._stored_fraction(),
         )
 
     @property
     def samples_per_chunk(self) -> int:
-        """Samples that one decode gives: 1 where every row can be read by itself."""
-        rows = max(field.array.chunk_rows for field in self._fields.values())
+        """Samples that one decode gives: 1 where every row can be read by itself.
+
+        Small fields beside large ones, as labels are, do not count.
+        """
+        rows = max((field.array.chunk_rows for field in self._encoded()), default=1)
         tiles = len(self._tiles.starts) if self._tiles else 1
         return max(1, rows // self._stride) * tiles
 
+    def _encoded(self) -> list[Field]:
+        enough = _SMALL_SHARE * self.sample_bytes
+        fields = zip(self._fields.values(), self.spec, strict=True)
+        return [field for field, spec in fields if field.array.encoded and spec.bytes >= enough]
+
     def _stored_fraction(self) -> float:
-        stored = sum(path.stat().st_size for path in self.paths)
-        values = sum(
-            int(np.prod(f.array.shape, dtype=np.int64)) * f.array.dtype.itemsize
-            for f in self._fields.values()
-        )
-        return min(1.0, stored / values) if stored and values else 1.0
+        arrays = [field.array for field in self._fields.values()]
+        values = [int(np.prod(a.shape, dtype=np.int64)) * a.dtype.itemsize for a in arrays]
+        stored = [size if (size := a.stored_bytes()) else n for a, n in zip(arrays, values, strict=True)]
+        return sum(stored) / sum(values)
 
     @property
     def paths(self) -> tuple[Path, ...]:

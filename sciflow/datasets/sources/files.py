@@ -149,6 +149,9 @@ class FileArray:
             "files": [file.stamp() for file in self.files.paths],
         }
 
+    def stored_bytes(self) -> None:
+        """See `StoredArray.stored_bytes`."""
+
     def check(self) -> None:
         """See `StoredArray.check`."""
         for file in self.files.paths:

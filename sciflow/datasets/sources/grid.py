@@ -56,6 +56,9 @@ class ChunkTable(Protocol):
     def digest(self) -> str:
         """Hash of the places."""
 
+    def stored_bytes(self) -> int | None:
+        """Bytes of all chunks, None where that is not known."""
+
 
 @dataclass(slots=True)
 class Tabled:
@@ -99,6 +102,10 @@ class Tabled:
         found = hashlib.sha256(self.offsets.tobytes())
         found.update(self.lengths.tobytes())
         return found.hexdigest()
+
+    def stored_bytes(self) -> int:
+        """Bytes of all chunks."""
+        return int(self.lengths.sum())
 
 
 @dataclass(slots=True)
@@ -184,6 +191,10 @@ class GridArray:
             "files": [file.stamp() for file in self.table.files()],
             "table": self.table.digest(),
         }
+
+    def stored_bytes(self) -> int | None:
+        """See `StoredArray.stored_bytes`."""
+        return self.table.stored_bytes()
 
     def check(self) -> None:
         """See `StoredArray.check`."""

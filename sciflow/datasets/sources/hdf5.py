@@ -332,6 +332,9 @@ class LibraryArray:
             "files": [self.file.stamp()],
         }
 
+    def stored_bytes(self) -> None:
+        """See `StoredArray.stored_bytes`."""
+
     def check(self) -> None:
         """See `StoredArray.check`."""
         self.file.check()

@@ -77,6 +77,12 @@ class JoinedArray:
             "table": tables.hexdigest(),
         }
 
+    def stored_bytes(self) -> int | None:
+        """See `StoredArray.stored_bytes`."""
+        each = [array.stored_bytes() for array in self.arrays]
+        known = [size for size in each if size is not None]
+        return sum(known) if len(known) == len(each) else None
+
     def check(self) -> None:
         """See `StoredArray.check`."""
         for array in self.arrays:

@@ -124,6 +124,10 @@ class DecodedArray:
         """The stored array's, and what is made of it."""
         return {**self.array.identity(), "cf": {name: str(value) for name, value in self.attrs.items()}}
 
+    def stored_bytes(self) -> int | None:
+        """Of the stored array."""
+        return self.array.stored_bytes()
+
     def check(self) -> None:
         """See `StoredArray.check`."""
         self.array.check()

@@ -37,6 +37,9 @@ __all__ = ["KeyTable", "ShardTable", "ZarrSource", "open_array"]
 _MAX_INDEXES = 4096
 """Shard indexes that are kept at once."""
 
+_MAX_LOOKS = 1024
+"""Chunk files whose size and time of change are part of the fingerprint; of more, none are."""
+
 
 class ZarrSource(Source):
     """Samples of Zarr arrays, of either format, sharded or not, local or in any store that zarr opens.
@@ -116,6 +119,7 @@ def open_array(array: zarr.Array[Any], *, axis: int = 0) -> GridArray:
     if array.dtype.hasobject:
         raise Unsupported(f"{name}: values of {array.dtype} have no fixed size; store numbers")
     keys = _Keys(array.store, array.path, array.metadata)
+    keys.look_at_all(array.shape, array.shards or array.chunks)
     table: KeyTable | ShardTable
     sharding = _sharding(array)
     dtype = np.dtype(array.dtype)
@@ -163,6 +167,7 @@ class _Keys:
     store: Any
     path: str
     metadata: Any
+    complete: bool = False
     _files: dict[Index, File | None] = field(default_factory=dict, repr=False)
 
     def file(self, chunk: Index) -> File | None:
@@ -182,6 +187,20 @@ class _Keys:
             except FileNotFoundError:
                 return None
         return StoreFile(self.store, key) if sync(self.store.exists(key)) else None
+
+    def look_at_all(self, shape: tuple[int, ...], pieces: tuple[int, ...]) -> None:
+        """Note what all files are like if they are few, so that a later change is noticed."""
+        from zarr.storage import LocalStore
+
+        grid = [-(-n // piece) for n, piece in zip(shape, pieces, strict=True)]
+        if isinstance(self.store, LocalStore) and int(np.prod(grid, dtype=np.int64)) <= _MAX_LOOKS:
+            self.complete = True
+            for chunk in np.ndindex(*grid):
+                self.file(chunk)
+
+    def files(self) -> list[File]:
+        """All files, where they were all looked at; none otherwise."""
+        return [file for file in self._files.values() if file is not None] if self.complete else []
 
     def metadata_file(self) -> File | None:
         """The file that describes the array."""
@@ -205,13 +224,17 @@ class _Table:
         self._described = keys.metadata_file()
 
     def files(self) -> list[File]:
-        """The metadata; chunk files are looked at when they are first read, and compared from then on."""
-        seen = [file for file in list(self.keys._files.values()) if file is not None]
-        return [self._described, *seen] if self._described is not None else seen
+        """The metadata, and the chunk files if they are not too many; see `_Keys.look_at_all`."""
+        described = [self._described] if self._described is not None else []
+        return [*described, *self.keys.files()]
 
     def digest(self) -> str:
         """Hash of the metadata."""
         return self.keys.digest()
+
+    def stored_bytes(self) -> int | None:
+        """Bytes of all chunk files, None where they are too many to look at."""
+        return sum(file.size() for file in self.keys.files()) if self.keys.complete else None
 
 
 class KeyTable(_Table):
