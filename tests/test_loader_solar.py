@@ -92,7 +92,8 @@ def test_batches_are_those_of_a_distributed_sampler(source: Source) -> None:
 
 def test_the_short_way(source: Source) -> None:
     torch = pytest.importorskip("torch")
-    with SolarLoader(source, batch_size=G, buffer_bytes=60 * source.sample_bytes, drop_last=False) as batches:
+    memory = 60 * source.sample_bytes
+    with SolarLoader(source, batch_size=G, buffer_bytes=memory, drop_last=False, pin_memory=True) as batches:
         found = list(batches)
     assert [len(batch["x"]) for batch in found] == [G] * 10 + [1]
     assert isinstance(found[0]["x"], torch.Tensor)

@@ -98,7 +98,7 @@ class SolarLoader:
     collate_fn : callable, optional
         Makes a batch of a list of samples, as in a DataLoader.
     pin_memory : bool
-        Batches in pinned memory, for asynchronous copies to a GPU.
+        Batches in pinned memory, for asynchronous copies to a GPU; without effect where torch sees none.
     as_numpy : bool
         Batches of NumPy arrays; torch is not loaded.
     progress : bool
@@ -329,10 +329,10 @@ class _Tensors:
     pin: bool
 
     def __call__(self, spec: FieldSpec, rows: int) -> NDArray[Any]:
-        if not self.pin:
-            return np.empty((rows, *spec.shape), spec.dtype)
         import torch
 
+        if not self.pin or not torch.cuda.is_available():
+            return np.empty((rows, *spec.shape), spec.dtype)
         plain = torch.empty((rows * spec.bytes,), dtype=torch.uint8, pin_memory=True)
         return np.asarray(plain.numpy().view(spec.dtype).reshape(rows, *spec.shape))
 
