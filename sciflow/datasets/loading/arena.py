@@ -26,7 +26,7 @@ def page_aligned(specs: Sequence[FieldSpec], slots: int) -> dict[str, NDArray[An
 
     Returns
     -------
-    dict of str to ndarray, shape (slots, *sample)
+    dict of str to ndarray, shape (slots, ...)
     """
     arena = {}
     for spec in specs:

@@ -26,11 +26,11 @@ class Exchange(Protocol):
 
         Parameters
         ----------
-        outgoing : mapping of str to ndarray, shape (sent, *sample)
+        outgoing : mapping of str to ndarray, shape (sent, ...)
             What this node sends.
         to : ndarray, int64, shape (sent,)
             Node that row i goes to.
-        incoming : mapping of str to ndarray, shape (received, *sample)
+        incoming : mapping of str to ndarray, shape (received, ...)
             Filled here. Rows from one node come in the order in which that node lists them.
         source : ndarray, int64, shape (received,)
             Node that row i comes from.

@@ -56,7 +56,7 @@ class Step:
         Which one, and how many the epoch has.
     ids : ndarray, int64, shape (rows,)
         Samples.
-    rows : dict of str to ndarray, shape (rows, *sample)
+    rows : dict of str to ndarray, shape (rows, ...)
         Their values, in memory of their own.
     """
 

@@ -22,7 +22,7 @@ class Want:
     ----------
     rows : ndarray, int64, shape (k,)
         Indices along the sample axis, ascending; one may come twice.
-    into : ndarray, shape (slots, *box)
+    into : ndarray, shape (slots, ...)
         Where rows go; values are cast to its dtype.
     at : ndarray, int64, shape (k,)
         ``into[at[i]]`` becomes row ``rows[i]``.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Arena", "Field", "FieldSpec", "Source"]
 
 Arena = Mapping[str, NDArray[Any]]
-"""An array for each field, shape (slots, *sample)."""
+"""An array for each field, shape (slots, ...)."""
 
 _SMALL_SHARE = 0.1
 """A field with less than this share of a sample's bytes does not decide how samples are read."""
@@ -253,7 +253,7 @@ class Source:
 
         Returns
         -------
-        dict of str to ndarray, shape (slots, *sample)
+        dict of str to ndarray, shape (slots, ...)
         """
         return {spec.name: np.empty((slots, *spec.shape), spec.dtype) for spec in self.spec}
 
@@ -268,7 +268,7 @@ class Source:
             Samples, in any order.
         slots : ndarray, int64, shape (k,)
             ``arena[name][slots[i]]`` becomes sample ``ids[i]``.
-        arena : mapping of str to ndarray, shape (n, *sample)
+        arena : mapping of str to ndarray, shape (n, ...)
             C-contiguous, of the dtypes of `spec`.
         reading : Reading
             Of this thread alone.
@@ -336,7 +336,7 @@ class Source:
 
         Returns
         -------
-        dict of str to ndarray, shape (len(ids), *sample)
+        dict of str to ndarray, shape (len(ids), ...)
         """
         wanted = np.asarray(ids, np.int64)
         out = self.arena(len(wanted))
