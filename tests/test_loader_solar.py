@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import json
+import multiprocessing
 import subprocess
 import sys
 import threading
@@ -174,6 +175,12 @@ def test_loss_scale_makes_unequal_batches_exact(source: Source) -> None:
 
 
 def test_errors_reach_the_training_loop(source: Source, tmp_path: Path) -> None:
+    def fails(sample: dict[str, NDArray[Any]], _: np.random.Generator) -> None:
+        raise ZeroDivisionError(f"sample {sample['label']}")
+
+    with pytest.raises(ZeroDivisionError, match="sample"):
+        list(loader(source, transform=fails))
+    assert not own_threads()
     batches = loader(source)
     (tmp_path / "a.h5").write_bytes(b"something else")
     with pytest.raises((SourceChanged, StalePlan), match=r"a\.h5"):
@@ -267,3 +274,22 @@ def test_nothing_here_loads_torch_or_h5py() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def _labels_in_child(batches: SolarLoader, box: Any) -> None:
+    box.put(labels(batches))
+    batches.close()
+
+
+def test_a_loader_that_was_used_goes_on_in_a_fork(source: Source) -> None:
+    plan = planned(source)
+    with loader(source, plan) as batches:
+        list(batches)
+        context: Any = multiprocessing.get_context("fork")
+        box = context.Queue()
+        child = context.Process(target=_labels_in_child, args=(batches, box))
+        child.start()
+        assert box.get(timeout=60) == expected(plan, 1)
+        child.join(60)
+        assert child.exitcode == 0
+        assert labels(batches) == expected(plan, 1)

@@ -116,6 +116,29 @@ def test_hdf5_user_block_and_shrunk_data_set(tmp_path: Path) -> None:
     np.testing.assert_array_equal(HDF5Source(tmp_path / "a.h5", "y").take([8, 0])["y"], field()[[8, 0]])
 
 
+def test_hdf5_chunks_that_skipped_a_filter(tmp_path: Path) -> None:
+    x = field("<f4", (12, 6, 5))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        made = file.create_dataset("x", x.shape, "f4", chunks=(4, 6, 5), compression="gzip", shuffle=True)
+        made[:] = x
+        shuffled = np.ascontiguousarray(x[4:8].reshape(-1).view(np.uint8).reshape(-1, 4).T)
+        made.id.write_direct_chunk((4, 0, 0), shuffled.tobytes(), filter_mask=2)
+        made.id.write_direct_chunk((8, 0, 0), x[8:].tobytes(), filter_mask=3)
+        np.testing.assert_array_equal(made[:], x)
+    source = HDF5Source(tmp_path / "a.h5", "x")
+    assert type(source._fields["x"].array).__name__ == "GridArray"
+    np.testing.assert_array_equal(source.take(range(12))["x"], x)
+
+
+def test_hdf5_that_we_read_otherwise_is_read_by_h5py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", data=field(), chunks=(4, 6, 5), shuffle=True)
+    monkeypatch.setattr("sciflow.datasets.sources.filters._unshuffle", lambda _, data: data)
+    source = HDF5Source(tmp_path / "a.h5", "x")
+    assert type(source._fields["x"].array).__name__ == "LibraryArray"
+    np.testing.assert_array_equal(source.take(IDS)["x"], field()[IDS])
+
+
 def test_hdf5_virtual_and_compact(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["x"] = field()
@@ -179,6 +202,13 @@ V3: dict[str, dict[str, Any]] = {
     "shards of raw chunks": {"chunks": (2, 3, 5), "shards": (8, 6, 5), "compressors": None},
     "transposed": {"chunks": (4, 6, 5), "filters": [zarr.codecs.TransposeCodec(order=(2, 0, 1))]},
     "sciflow": {"chunks": (4, 6, 5), "serializer": SZ(0.01), "compressors": None},
+    "sciflow in shards": {
+        "chunks": (4, 6, 5),
+        "shards": (8, 6, 5),
+        "serializer": SZ(0.01),
+        "compressors": None,
+    },
+    "sciflow behind zstd": {"chunks": (4, 6, 5), "serializer": SZ(0.01)},
     "big-endian": {"chunks": (4, 6, 5), "serializer": zarr.codecs.BytesCodec(endian="big")},
 }
 

@@ -59,7 +59,11 @@ def v3_decoder(
     """
     from zarr.codecs import BytesCodec
 
+    from sciflow.codecs.zarr import SZ
+
     native = np.dtype(array.dtype)
+    if len(codecs) == 1 and isinstance(codecs[0], SZ):
+        return partial(_decode_sz, native), native
     if codecs and isinstance(codecs[0], BytesCodec):
         big = codecs[0].endian is not None and str(codecs[0].endian).endswith("big")
         stored = native.newbyteorder(">" if big else "<")
@@ -85,6 +89,15 @@ def _values(found: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
     if raw.size % dtype.itemsize:
         raise Corrupt(f"decodes to {raw.size} bytes, expected whole values of {dtype.itemsize}")
     return raw.view(dtype)
+
+
+def _decode_sz(dtype: np.dtype[Any], data: Bytes, _: int) -> NDArray[Any]:
+    from sciflow.codecs import sz
+
+    found = sz.decode(data)
+    if found.dtype.newbyteorder("=") != dtype.newbyteorder("="):
+        raise Corrupt(f"decodes to {found.dtype}, expected {dtype}")
+    return found
 
 
 def _undo(codec: Any) -> Undo | None:
