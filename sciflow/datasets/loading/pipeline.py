@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Closed", "Pipeline", "Step"]
 
+_JOINED_BYTES = 4 << 20
+"""Visits that are due at the same step are read together while they hold fewer bytes."""
+
 Rows = dict[str, NDArray[Any]]
 Empty = Callable[["FieldSpec", int], NDArray[Any]]
 
@@ -67,12 +70,41 @@ class Step:
     rows: Rows
 
 
+def joined_visits(plan: EpochPlan, together: int) -> NDArray[np.int64]:
+    """Visits at which a read begins, and the number of visits behind them.
+
+    Neighbours that are due at the same step become one, so that its reads merge: the plan has room for all of
+    them at once. Their samples ascend still.
+
+    Parameters
+    ----------
+    plan : EpochPlan
+        Whose visits.
+    together : int
+        Samples after which another read begins.
+
+    Returns
+    -------
+    ndarray, int64, shape (reads + 1,)
+    """
+    due, first = plan.visit_due, plan.visit_ptr[:-1]
+    if not len(due):
+        return np.zeros(1, np.int64)
+    fresh = np.append(True, np.diff(due) != 0)
+    part = (first - first[fresh][np.cumsum(fresh) - 1]) // together
+    fresh[1:] |= np.diff(part) != 0
+    return np.append(np.flatnonzero(fresh), len(due))
+
+
 class _Flight:
     """An epoch that is being read or consumed."""
 
-    def __init__(self, plan: EpochPlan) -> None:
+    def __init__(self, plan: EpochPlan, together: int) -> None:
         self.plan = plan
-        self.visits = len(plan.visit_ptr) - 1
+        starts = joined_visits(plan, together)
+        self.visit_ptr = plan.visit_ptr[starts]
+        self.need = np.searchsorted(starts[:-1], plan.need)
+        self.visits = len(starts) - 1
         self.carried = len(plan.carried)
         self.slots = np.full(self.carried + len(plan.visit_ids), -1, np.int64)
         self.adopted = self.carried == 0
@@ -85,7 +117,7 @@ class _Flight:
         return self.next_visit == self.visits
 
     def picks(self, visit: int) -> slice:
-        first, stop = self.plan.visit_ptr[visit : visit + 2].tolist()
+        first, stop = self.visit_ptr[visit : visit + 2].tolist()
         return slice(self.carried + first, self.carried + stop)
 
     def finish(self, visit: int) -> None:
@@ -143,6 +175,7 @@ class Pipeline:
         self._specs = source.spec
         self._arena = page_aligned(self._specs, slots)
         self._free, self._slots = SlotStack(slots), slots
+        self._together = max(1, _JOINED_BYTES // source.sample_bytes)
         self._flights: deque[_Flight] = deque()
         self._planned = False  # no plan will follow
         self._error: BaseException | None = None
@@ -212,7 +245,7 @@ class Pipeline:
         for plan in self._plans:
             with self._changed:
                 self._wait(lambda: len(self._flights) < 2)
-                self._flights.append(_Flight(plan))
+                self._flights.append(_Flight(plan, self._together))
                 self._changed.notify_all()
             self._source.check()  # once an epoch, while the next one is planned
         with self._changed:
@@ -223,7 +256,7 @@ class Pipeline:
         def read() -> None:
             while True:
                 flight, visit, slots = self._take_visit()
-                first, stop = flight.plan.visit_ptr[visit : visit + 2].tolist()
+                first, stop = flight.visit_ptr[visit : visit + 2].tolist()
                 with self._timeline.span("read"):
                     self._source.read_into(flight.plan.visit_ids[first:stop], slots, self._arena, reading)
                 with self._changed:
@@ -321,7 +354,7 @@ class Pipeline:
             self._flights.popleft()
             self._changed.notify_all()
             flight, self._step = following, following.plan.first_step
-        needed = int(flight.plan.need[self._step])
+        needed = int(flight.need[self._step])
         self._wait(lambda: flight.complete >= needed)
         return flight
 
