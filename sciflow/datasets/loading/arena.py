@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sciflow.datasets.sources.base import FieldSpec
+from sciflow.datasets.sources.fields import FieldSpec
 
 __all__ = ["SlotStack", "page_aligned"]
 

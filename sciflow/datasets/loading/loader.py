@@ -21,7 +21,8 @@ from sciflow.errors import InvalidArgument
 if TYPE_CHECKING:
     from sciflow.datasets.loading.exchange import Exchange
     from sciflow.datasets.planning import Plan
-    from sciflow.datasets.sources.base import FieldSpec, Source
+    from sciflow.datasets.sources.base import Source
+    from sciflow.datasets.sources.fields import FieldSpec
 
 __all__ = ["SolarLoader"]
 

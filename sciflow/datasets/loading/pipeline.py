@@ -34,7 +34,8 @@ from sciflow.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from sciflow.datasets.planning import EpochPlan
-    from sciflow.datasets.sources.base import FieldSpec, Source
+    from sciflow.datasets.sources.base import Source
+    from sciflow.datasets.sources.fields import FieldSpec
 
 __all__ = ["Closed", "Pipeline", "Step"]
 

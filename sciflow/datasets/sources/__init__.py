@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sciflow.datasets.sources.base import FieldSpec, Source
+    from sciflow.datasets.sources.base import Source
+    from sciflow.datasets.sources.fields import FieldSpec
     from sciflow.datasets.sources.files import FileListSource
     from sciflow.datasets.sources.hdf5 import HDF5Source
     from sciflow.datasets.sources.netcdf import NetCDFSource
@@ -36,7 +37,7 @@ __all__ = [
 ]
 
 _HOME = {
-    "FieldSpec": "base",
+    "FieldSpec": "fields",
     "FileListSource": "files",
     "HDF5Source": "hdf5",
     "NetCDFSource": "netcdf",

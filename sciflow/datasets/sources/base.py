@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,84 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciflow.datasets.sources.array import ReadFailed, StoredArray, Want
+from sciflow.datasets.sources.fields import Field, FieldSpec, Tiles
 from sciflow.datasets.sources.reading import Reading
 from sciflow.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from sciflow.datasets.planning.layout import Layout
 
-__all__ = ["Arena", "Field", "FieldSpec", "Source"]
+__all__ = ["Arena", "Source"]
 
 Arena = Mapping[str, NDArray[Any]]
 """An array for each field, shape (slots, ...)."""
 
 _SMALL_SHARE = 0.1
 """A field with less than this share of a sample's bytes does not decide how samples are read."""
-
-
-@dataclass(frozen=True, slots=True)
-class FieldSpec:
-    """What one sample of a field is.
-
-    Parameters
-    ----------
-    name : str
-        Key in the sample.
-    shape : tuple of int
-        Of one sample.
-    dtype : dtype
-        In the machine's byte order.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of one sample."""
-        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """Which rows of an array make a sample.
-
-    Parameters
-    ----------
-    array : StoredArray
-        Where they are.
-    offsets : tuple of int
-        Rows of sample i are ``i * stride + offset``.
-    stacked : bool
-        Whether a sample has an axis for its rows; False needs a single offset.
-    box : tuple of (int, int), optional
-        Part of a row; all of it where None.
-    tiled : bool
-        Whether the source's tiles cut this field.
-    """
-
-    array: StoredArray
-    offsets: tuple[int, ...] = (0,)
-    stacked: bool = False
-    box: tuple[tuple[int, int], ...] | None = None
-    tiled: bool = False
-
-    @property
-    def bounds(self) -> tuple[tuple[int, int], ...]:
-        """Start and stop along each axis of a row."""
-        return self.box if self.box is not None else tuple((0, n) for n in self.array.shape[1:])
-
-    def rows(self, stride: int) -> int:
-        """How many samples the array has rows for."""
-        usable = self.array.shape[0] - max(self.offsets)
-        return max(0, -(-usable // stride))
-
-
-@dataclass(frozen=True, slots=True)
-class _Tiles:
-    size: tuple[int, ...]
-    starts: tuple[tuple[int, ...], ...]
 
 
 class Source:
@@ -114,7 +50,7 @@ class Source:
         If there is no field, or no whole sample.
     """
 
-    def __init__(self, fields: Mapping[str, Field], *, stride: int = 1, tiles: _Tiles | None = None) -> None:
+    def __init__(self, fields: Mapping[str, Field], *, stride: int = 1, tiles: Tiles | None = None) -> None:
         if not fields:
             raise InvalidArgument("a source needs at least one field: name the arrays to read in keys=")
         self._fields = dict(fields)
@@ -446,7 +382,7 @@ class Source:
             raise InvalidArgument(
                 f"crops of size {tuple(size)} from rows of shape {shape}: choose a smaller tile"
             )
-        tiles = _Tiles(tuple(size), tuple(itertools.product(*along)))
+        tiles = Tiles(tuple(size), tuple(itertools.product(*along)))
         made = {n: replace(f, tiled=n in cut) for n, f in self._fields.items()}
         return Source(made, stride=self._stride, tiles=tiles)
 

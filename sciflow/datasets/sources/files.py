@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciflow.datasets.sources.array import ReadFailed, Want
-from sciflow.datasets.sources.base import Field, Source
+from sciflow.datasets.sources.base import Source
+from sciflow.datasets.sources.fields import Field
 from sciflow.datasets.sources.reading import LocalFile, Reading
 from sciflow.errors import Corrupt, InvalidArgument, SciflowError
 

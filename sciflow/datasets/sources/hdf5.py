@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sciflow.datasets.sources.array import ReadFailed, StoredArray, Want
-from sciflow.datasets.sources.base import Field, Source
+from sciflow.datasets.sources.base import Source
+from sciflow.datasets.sources.fields import Field
 from sciflow.datasets.sources.filters import decoder
 from sciflow.datasets.sources.grid import GridArray, Tabled
 from sciflow.datasets.sources.joined import join_files

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from sciflow.datasets.sources.array import StoredArray, Want
-from sciflow.datasets.sources.base import Field, Source
+from sciflow.datasets.sources.base import Source
+from sciflow.datasets.sources.fields import Field
 from sciflow.datasets.sources.hdf5 import named, open_dataset, paths_of, same_length
 from sciflow.datasets.sources.joined import join_files
 from sciflow.datasets.sources.reading import Reading

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sciflow.datasets.sources.base import Field, Source
+from sciflow.datasets.sources.base import Source
+from sciflow.datasets.sources.fields import Field
 from sciflow.datasets.sources.grid import GridArray, Tabled
 from sciflow.datasets.sources.hdf5 import paths_of, same_length
 from sciflow.datasets.sources.joined import join_files

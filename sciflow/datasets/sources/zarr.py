@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sciflow.datasets.sources.base import Field, Source
+from sciflow.datasets.sources.base import Source
+from sciflow.datasets.sources.fields import Field
 from sciflow.datasets.sources.grid import GridArray, Index, Place
 from sciflow.datasets.sources.hdf5 import same_length
 from sciflow.datasets.sources.pipelines import v2_decoder, v3_decoder
