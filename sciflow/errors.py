@@ -9,7 +9,7 @@ SciflowError
 ├── Unsupported                       well-formed, but newer than this release or not built in
 ├── BoundViolated                     the promise was broken: our bug, please report
 ├── ModelMismatch                     a learned stream met another model than the one it names
-├── SourceChanged                     a file is not the one that was opened, or planned for
+├── SourceChanged                     a file is not the one that was opened
 ├── StalePlan                         an access plan was made for data that have changed since
 └── StoreError                        the target exists, is half-written or cannot be written
 ```
