@@ -1,10 +1,22 @@
-"""Data sets: a catalogue of recipes, and the simulations that make them on the spot.
+"""Data sets: recipes that make them, and loading that feeds a model from files as they are.
+
+Recipes, a catalogue of them and the simulations behind it:
 
 >>> from sciflow import datasets
 >>> datasets.names()
 ('navier-stokes-3d', 'shallow-water')
 
 From the shell: ``python -m sciflow.datasets make navier-stokes-3d in.nc --set snapshots=4``.
+
+Loading, from HDF5, NetCDF-4, Zarr, npy or a file a sample::
+
+    source = datasets.open_source("run.nc", keys=("u", "v"))
+    with datasets.SolarLoader(source.pairs(1, key="u"), batch_size=32, buffer_bytes=8 << 30) as loader:
+        for epoch in range(10):
+            for batch in loader: ...   # {"input": tensor, "target": tensor}
+
+`FieldDataset` is the same source for torch's own DataLoader. More sources are in `sciflow.datasets.sources`,
+more of the loader in `sciflow.datasets.loading`, and plans for several nodes in `sciflow.datasets.planning`.
 """
 
 from __future__ import annotations
@@ -13,16 +25,26 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sciflow.datasets.catalog import Recipe, make, names, recipe
+    from sciflow.datasets.loading import FieldDataset, SolarLoader
+    from sciflow.datasets.planning import make_plan
+    from sciflow.datasets.sources import open_source
 
-__all__ = ["Recipe", "make", "names", "recipe"]
+__all__ = ["FieldDataset", "Recipe", "SolarLoader", "make", "make_plan", "names", "open_source", "recipe"]
+
+_HOME = {
+    **dict.fromkeys(["Recipe", "make", "names", "recipe"], "catalog"),
+    **dict.fromkeys(["FieldDataset", "SolarLoader"], "loading"),
+    "make_plan": "planning",
+    "open_source": "sources",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
-    from sciflow.datasets import catalog
+    from importlib import import_module
 
-    return getattr(catalog, name)
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
 
 
 def __dir__() -> list[str]:
