@@ -4,16 +4,20 @@
 #include <bit>
 #include <limits>
 #include <span>
+#include <tuple>
 
 namespace sciflow {
 
 namespace {
 
 constexpr size_t LEAST_CROP = 3072, MOST_CROP = 8192;
+constexpr size_t ONE_CROP_BELOW = 1 << 16;
 constexpr double REFINE_BELOW = 0.8;  // bits a value; there finer coarse levels can save more than they cost
 constexpr unsigned REFINED = 3;
 constexpr double CONTEXT_GAIN = 0.94;     // of rough prices: contexts save more on grids of several levels
 constexpr size_t RASTER_FROM = 512;       // values a block has before learning from it pays
+constexpr double FAR_BEHIND = 1.5;        // of rough prices
+constexpr double ROUGH_FROM = 4;          // bits a value; below, only contexts tell what codes cost
 constexpr double EDGE_ALLOWANCE = 0.985;  // a crop has more edge than its block, and interpolation suffers there
 
 struct Crop {
@@ -74,6 +78,7 @@ std::vector<Crop> crops_of(const V* values, const Dims& block, double step) {
     }
     std::stable_sort(crops.begin(), crops.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
     if (count == 1) return {crops[0].second};
+    if (block.size() < ONE_CROP_BELOW) return {crops[0].second};
     return {crops[0].second, crops[count / 4].second, crops[count / 2].second};
 }
 
@@ -114,18 +119,26 @@ class Trials {
         MultilevelPlan plan;
         plan.mask = mask;
         plan.step = step;
-        plan.start = start_of(crops_[0]);
         plan.most_fitted = 0;
+        double bits = 0;
         failed_.clear();
-        multilevel_encode(crops_[0].data(), dims_, {options_.bound, {}}, plan, codes_.data(), failed_,
-                          scratch_.multilevel);
-        return octaves() + exact_bits(failed_.size());
+        for (const auto& crop : crops_) {
+            plan.start = start_of(crop);
+            multilevel_encode(crop.data(), dims_, {options_.bound, {}}, plan, codes_.data(), failed_,
+                              scratch_.multilevel);
+            bits += octaves();
+        }
+        return bits + exact_bits(failed_.size());
     }
 
     double rough_lorenzo(unsigned mask, const LinearMap& map) {
         if (!on_lattice(map)) return std::numeric_limits<double>::infinity();
-        difference(integers_[0], mask);
-        return octaves() + exact_bits(strays_);
+        double bits = 0;
+        for (const auto& integers : integers_) {
+            difference(integers, mask);
+            bits += octaves();
+        }
+        return bits + exact_bits(strays_);
     }
 
     double multilevel(unsigned mask, double step, unsigned refinement = 0) {
@@ -374,22 +387,49 @@ std::vector<Choice> choose(const T* values, const Dims& dims, const std::vector<
         return {choose_quickly(trials, all, rounding_safe_step(sample, options.bound),
                                std::span(maps).first(maps[1].step > 0 ? 2 : 1))};
     }
+    const double first_step = rounding_safe_step(sample, options.bound);
+    const bool thorough = options.level >= 3 ||
+                          trials.rough_multilevel(all, first_step) < ROUGH_FROM * static_cast<double>(trials.values());
     std::vector<Choice> found;
+    double least_rough = std::numeric_limits<double>::infinity();  // of what was looked at
+    // Below level max rough prices find the axes, and what is far behind by them is left at that.
+    const auto priced = [&](Choice c, unsigned fewest, auto&& rough, auto&& price) {
+        if (thorough) {
+            std::tie(c.mask, c.price) = best_mask(all, fewest, price);
+        } else {
+            double about = 0;
+            std::tie(c.mask, about) = best_mask(all, fewest, rough);
+            least_rough = std::min(least_rough, about);
+            if (about > FAR_BEHIND * least_rough) return;
+            c.price = price(c.mask);
+            // Contexts alone tell what codes that predict nothing cost.
+            if (const double bits = fewest == 0 && c.mask != 0 ? price(0) : c.price; bits < c.price) {
+                c.price = bits;
+                c.mask = 0;
+            }
+        }
+        found.push_back(c);
+    };
     auto add_lorenzo = [&](const LinearMap& map) {
-        const auto [mask, price] = best_mask(all, 0, [&](unsigned m) { return trials.lorenzo(m, map); });
-        found.push_back({Mode::lorenzo, mask, map, 0, price, 0});
+        priced(
+            {Mode::lorenzo, 0, map, 0, 0, 0}, 0, [&](unsigned m) { return trials.rough_lorenzo(m, map); },
+            [&](unsigned m) { return trials.lorenzo(m, map); });
     };
     auto add_lattice = [&](const LinearMap& map) {
-        const auto [mask, price] = best_mask(all, 1, [&](unsigned m) { return trials.lattice(m, map); });
-        found.push_back({Mode::lattice, mask, map, 0, price, 0});
+        priced(
+            {Mode::lattice, 0, map, 0, 0, 0}, 1, [&](unsigned m) { return trials.rough_multilevel(m, map.step); },
+            [&](unsigned m) { return trials.lattice(m, map); });
     };
-    add_lorenzo(plain);
     if (options.lattice_only) {
         add_lattice(plain);
+        add_lorenzo(plain);
     } else {
-        const double step = rounding_safe_step(sample, options.bound);
-        const auto [axes, price] = best_mask(all, 1, [&](unsigned m) { return trials.multilevel(m, step); });
-        found.push_back({Mode::multilevel, axes, plain, step, price, 0});
+        const double step = first_step;
+        priced(
+            {Mode::multilevel, 0, plain, step, 0, 0}, 1, [&](unsigned m) { return trials.rough_multilevel(m, step); },
+            [&](unsigned m) { return trials.multilevel(m, step); });
+        const auto [axes, price] = std::pair(found[0].mask, found[0].price);
+        add_lorenzo(plain);
         if (price < REFINE_BELOW * static_cast<double>(trials.values()))
             found.push_back({Mode::multilevel, axes, plain, step, trials.multilevel(axes, step, REFINED), 0, REFINED});
         if (const double s = grid_friendly_step(sample, options.bound); s > 0) {

@@ -22,7 +22,8 @@ bool bound_is_tight(const T* in, size_t n, const Header& header, const EncodeOpt
     if (sample.empty()) return false;
     const auto large = sample.begin() + static_cast<ptrdiff_t>(sample.size() - 1 - sample.size() / 8);
     std::nth_element(sample.begin(), large, sample.end(), [](T a, T b) { return std::fabs(a) < std::fabs(b); });
-    return o.bound < 4 * std::fabs(static_cast<double>(*large)) * (sizeof(T) == 4 ? 0x1p-23 : 0x1p-52);
+    const double spacings = o.level >= 3 ? 4 : 1;
+    return o.bound < spacings * std::fabs(static_cast<double>(*large)) * (sizeof(T) == 4 ? 0x1p-23 : 0x1p-52);
 }
 
 // A few neighbouring lines of a block that stand for it: a sixteenth of it.
@@ -47,7 +48,7 @@ Part part_of(const Dims& dims) {
 template <class T>
 bool encode_unchecked(const T* in, const Dims& dims, const Header& header, const EncodeOptions& options,
                       BlockScratch<T>& scratch, Bytes& out, Check& found) {
-    if (options.level == 0 && options.bound > 0) return encode_body(in, dims, header, options, scratch, out, found);
+    if (options.level <= 1 && options.bound > 0) return encode_body(in, dims, header, options, scratch, out, found);
     const size_t start = out.size();
     EncodeOptions no_loss = options;
     no_loss.bound = 0;

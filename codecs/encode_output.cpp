@@ -56,7 +56,36 @@ void Encoder<T>::write_symbols(const std::vector<GridSpec>& grids, std::vector<Q
         out_[flags_at_] |= LOW_BITS;
         write_low_bits(codes.data(), n_, low, out_);
     }
+    const size_t from = out_.size();
     encode_grids<Q>(grids, codes.data(), s_.entropy, out_);
+    if (options_.level == 1 && options_.verify && options_.mse == 0 && !options_.regions.of) check_symbols(from, grids);
+}
+
+template <class T>
+void Encoder<T>::check_symbols(size_t from, const std::vector<GridSpec>& grids) {
+    const auto mode = static_cast<Mode>(out_[flags_at_ - 1]);
+    const uint8_t flags = out_[flags_at_];
+    if ((mode != Mode::multilevel && mode != Mode::lorenzo) || (flags & (WIDE | MAGNITUDES))) return;
+    was_checked_ = true;
+    checked_.holds =
+        grids_as_meant(View(out_).subspan(from), grids, s_.entropy) && (!(flags & HAS_EXACT) || exact_set_is_meant());
+}
+
+template <class T>
+bool Encoder<T>::exact_set_is_meant() {
+    grow(s_.was_exact);
+    Cursor set(View(out_).subspan(flags_at_ + 1));
+    std::vector<BitsOf<T>> bits;
+    if (read_exact_set(set, dims_, s_.entropy, s_.mixing, s_.was_exact.data(), bits) != Status::ok ||
+        bits.size() != exact_count_)
+        return false;
+    size_t k = 0;
+    bool same = true;
+    each_marked(s_.exact.data(), n_, [&](size_t i) {
+        same &= k < bits.size() && s_.was_exact[i] && bits[k] == std::bit_cast<BitsOf<T>>(in_[i]);
+        ++k;
+    });
+    return same && k == bits.size();
 }
 
 template void Encoder<float>::write_map(const LinearMap&);

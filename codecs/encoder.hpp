@@ -136,6 +136,10 @@ class Encoder {
     void write_codes(const std::vector<GridSpec>& grids, std::vector<Q>& codes);
     template <class Q>
     void write_symbols(const std::vector<GridSpec>& grids, std::vector<Q>& codes);
+    // Level quick, in place of decoding all of the body: the codes' bytes and the exact set say what was meant. How the
+    // values compare was seen as they were quantised.
+    void check_symbols(size_t from, const std::vector<GridSpec>& grids);
+    bool exact_set_is_meant();
     T first_regular() const {
         for (size_t i = 0; i < n_; ++i)
             if (!s_.exact[i]) return in_[i];

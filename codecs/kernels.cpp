@@ -17,6 +17,7 @@ namespace {
 #include "predict/interpolate.hpp"
 #include "predict/least_squares.hpp"
 #include "predict/lorenzo.hpp"
+#include "predict/weighted.hpp"
 #include "predict/quantize.hpp"
 #include "predict/strip.hpp"
 #include "predict/dense_strip.hpp"
@@ -45,6 +46,7 @@ const Kernels table = {
     {pack_groups, unpack_groups, price_groups},
     {lorenzo_forward<int32_t>, lorenzo_inverse<int32_t>},
     {lorenzo_forward<int64_t>, lorenzo_inverse<int64_t>},
+    weighted_row,
     {encode_strip<float>, decode_strip<float>, decode_dense_strip<float>},
     {encode_strip<double>, decode_strip<double>, decode_dense_strip<double>},
     {add_products, blend_sums, solve_sums},
@@ -52,6 +54,7 @@ const Kernels table = {
     {model_grid<int64_t>, decode_grid<int64_t>, take_low<int64_t>, give_low<int64_t>},
     rans_encode_row,
     rans_decode_row,
+    rans_row_is,
     {enhance_to_fixed<float>, enhance_correct<float>},
     {enhance_to_fixed<double>, enhance_correct<double>},
     {enhance_activity, enhance_sum_of_five, enhance_count_edges, enhance_filter},

@@ -58,6 +58,14 @@ struct Lorenzo {
     void (*inverse)(Q* values, const Dims& dims, unsigned mask);
 };
 
+// What weights, multiples of 2^-shift, say of integers from those `distance`, 2 * `distance`, ... before them.
+struct WeightedJob {
+    const int32_t* weight = nullptr;
+    size_t order = 0, distance = 1;
+    int shift = 0;
+    bool add = false;  // to what is there, or taken from it
+};
+
 // x' = origin + (base + code) * step.
 struct LatticeJob {
     double origin = 0, step = 1, inverse = 1, base = 0, bound = 0;
@@ -254,6 +262,8 @@ struct Kernels {
     Groups groups;
     Lorenzo<int32_t> lorenzo_i32;
     Lorenzo<int64_t> lorenzo_i64;
+    // Rows as long as the distance at most, or, where nothing is added, longer ones of which all before is there.
+    void (*weighted_row)(int32_t* row, size_t n, const WeightedJob& job);
     Raster<float> raster_f32;
     Raster<double> raster_f64;
     LeastSquares least_squares;
@@ -263,6 +273,9 @@ struct Kernels {
     uint8_t* (*rans_encode_row)(const uint8_t* symbols, const uint8_t* contexts, const uint8_t* table_of, size_t n,
                                 const EncodeTables& tables, uint32_t* state, uint32_t lanes, uint8_t* words);
     void (*rans_decode_row)(RansDecoder& rans, const uint8_t* tables, uint8_t* symbols, size_t n);
+    // Whether a row decodes to these symbols; `scratch` holds two rows, each padded by 64.
+    bool (*rans_row_is)(RansDecoder& rans, const uint8_t* symbols, const uint8_t* contexts, const uint8_t* table_of,
+                        size_t n, uint8_t* scratch);
     enhance::FixedPoint<float> fixed_f32;
     enhance::FixedPoint<double> fixed_f64;
     enhance::EnhanceRows enhance;

@@ -11,6 +11,7 @@ namespace {
 
 constexpr size_t SAMPLE = 4096;
 constexpr double BYTES_OF_ENTRY = 0.5;  // at least
+constexpr double SAVED = 0.35;          // of the bits of a value, what counting distinct ones has to promise
 constexpr double GAIN = 0.03;           // of the bits of a value, what a coarser step has to save
 constexpr size_t REPEATED = 16;   // at least one in so many of the first sample is there again, where there are few
 constexpr double COARSER = 1.01;  // than a step that is known
@@ -323,6 +324,22 @@ bool table_is_likely(const std::vector<T>& sample, size_t n, double bound, size_
     return entries * BYTES_OF_ENTRY < static_cast<double>(bytes);
 }
 
+// Octaves a value, at most `most` of each, by which distinct values lie further apart than a step: what counting them
+// saves. Where hardly one of the sample is there once, the table has little that the sample has not.
+template <class T>
+double octaves_saved(std::vector<T> sample, double step, double most) {
+    std::sort(sample.begin(), sample.end());
+    const auto distinct = static_cast<double>(count_distinct(sample)), drawn = static_cast<double>(sample.size());
+    const double entries = distinct * REPEATED > drawn ? drawn * drawn / 2 / (drawn - distinct) : distinct;
+    const double share = distinct / std::max(entries, distinct);
+    double sum = 0, gap = 0;
+    for (size_t i = sample.size() - 1; i-- > 0;) {
+        if (sample[i] != sample[i + 1]) gap = static_cast<double>(sample[i + 1]) - static_cast<double>(sample[i]);
+        if (gap * share > step) sum += std::min(most, std::log2(gap * share / step));
+    }
+    return sum / drawn;
+}
+
 // Calls use(axes, slices) for every way to cut a block into slices, until one is true.
 template <class Use>
 bool any_slicing(const Dims& dims, Use&& use) {
@@ -368,12 +385,15 @@ Sought likely_ways(const T* in, const Dims& dims, double bound, std::span<const 
     if (sample.empty()) return sought;
     const size_t distinct = count_distinct(sample);
     sought.table = level > 1 ? sample.size() > distinct + distinct / REPEATED : distinct <= FEW;
-    if (sought.table)
-        sought.table = table_is_likely(usual_sample(in, skip, 0, dims.size(), SAMPLE), dims.size(), bound, bytes);
+    const double packed = find_lattice(sample, bound).step;
+    if (sought.table) {
+        const std::vector<T> more = usual_sample(in, skip, 0, dims.size(), SAMPLE);
+        sought.table = table_is_likely(more, dims.size(), bound, bytes) &&
+                       octaves_saved(more, std::max(2 * bound, packed), rate) > SAVED * rate;
+    }
     if (level <= 1) return sought;
     sought.lines = lines_are_likely(in, skip, sample, dims, sought.least_step);
     if (!sought.lines && !sought.table) return sought;
-    const double packed = find_lattice(sample, bound).step;
     if (packed == 0) return sought;
     // Other modes know this step too, unless they took more bits than its multiples need: of use are coarser ones, and
     // tables of few of its multiples.

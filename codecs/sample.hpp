@@ -9,7 +9,7 @@
 
 namespace sciflow {
 
-inline constexpr size_t SAMPLE = 1024;
+inline constexpr size_t LEAST_SAMPLE = 256, SAMPLE = 1024;
 
 template <class T>
 bool is_constant(const T* in, size_t n) {
@@ -21,7 +21,7 @@ template <class T>
 std::vector<T> draw_sample(const T* in, size_t n, std::span<const uint64_t> preserve) {
     const auto usual = [&](T v) { return std::fabs(v) <= huge<T>() && !listed(v, preserve); };
     std::vector<T> s;
-    const size_t every = std::max<size_t>(1, n / SAMPLE);
+    const size_t every = std::max<size_t>(1, n / std::clamp(n / 64, LEAST_SAMPLE, SAMPLE));
     for (size_t i = every / 2; i < n; i += every)
         if (usual(in[i])) s.push_back(in[i]);
     for (size_t i = 0; i < n && s.empty(); ++i)

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 namespace sciflow {
 
@@ -171,17 +172,6 @@ size_t model(const std::vector<GridSpec>& grids, Q* codes, EntropyScratch& s, Fi
     return static_cast<size_t>(bits.out - s.bits.data());
 }
 
-// c log2 c; a table, because trials ask for the same few thousand again and again.
-double times_log2(uint32_t c) {
-    constexpr size_t SIZE = 1 << 14;
-    static const std::vector<double> table = [] {
-        std::vector<double> t(SIZE, 0.0);
-        for (size_t k = 2; k < SIZE; ++k) t[k] = static_cast<double>(k) * std::log2(static_cast<double>(k));
-        return t;
-    }();
-    return c < SIZE ? table[c] : c * std::log2(static_cast<double>(c));
-}
-
 }  // namespace
 
 template <class Q>
@@ -190,7 +180,7 @@ double price_grids(const std::vector<GridSpec>& grids, Q* codes, EntropyScratch&
     double bits = 8.0 * static_cast<double>(model(grids, codes, s, histogram));
     for (const auto& context : histogram) {
         uint32_t total = 0;
-        for (int k = 0; k < SYMBOLS; ++k) {
+        for (int k = 0, end = symbols_used(context); k < end; ++k) {
             const uint32_t c = context[0][k] + context[1][k];
             if (c == 0) continue;
             total += c;
@@ -244,6 +234,33 @@ Status decode_grids(Cursor& in, const std::vector<GridSpec>& grids, Q* codes, En
         return !rans.over && !bits.over;
     });
     return walked && closed(rans) && bits.in - bits.held / 8 == bits.end ? Status::ok : Status::corrupt;
+}
+
+bool grids_as_meant(View bytes, const std::vector<GridSpec>& grids, EntropyScratch& s) {
+    Cursor in(bytes);
+    TableMap map;
+    std::vector<Freqs> freqs;
+    RansDecoder rans;
+    uint64_t raw_bytes = 0;
+    View raw;
+    if (read_tables(in, map, freqs) != Status::ok || open_rans(in, coded_symbols(grids), rans) != Status::ok ||
+        !in.varint(raw_bytes) || !in.bytes(raw_bytes, raw) || in.left() > 0 ||
+        std::memcmp(raw.data(), s.bits.data(), raw.size()) != 0)
+        return false;
+    build_decode_tables(freqs, s.tables);
+    rans.table = s.tables.data();
+    const auto table_of = map.table_of();
+    std::vector<uint8_t> rows;
+    size_t at = 0;
+    for (const GridSpec& g : grids) {
+        const Dims d = coded_dims(g.dims);
+        rows.resize(std::max(rows.size(), 2 * (d.n[X] + 64)));
+        for (size_t r = d.rows(); r-- > 0; at += d.n[X])
+            if (!kernels().rans_row_is(rans, s.symbols.data() + at, s.contexts.data() + at, table_of.data(), d.n[X],
+                                       rows.data()))
+                return false;
+    }
+    return closed(rans);
 }
 
 void write_numbers(const std::vector<uint32_t>& numbers, EntropyScratch& s, Bytes& out) {

@@ -23,6 +23,10 @@ struct EntropyScratch {
 template <class Q>
 void encode_grids(const std::vector<GridSpec>& grids, Q* codes, EntropyScratch& scratch, Bytes& out);
 
+// Whether bytes of encode_grids decode to the symbols and the bits that it left in scratch, which it was the last to use.
+// The contexts are those that the symbols were coded with.
+bool grids_as_meant(View bytes, const std::vector<GridSpec>& grids, EntropyScratch& scratch);
+
 // About the bits that encode_grids would spend on the codes, tables left out.
 template <class Q>
 double price_grids(const std::vector<GridSpec>& grids, Q* codes, EntropyScratch& scratch);

@@ -24,26 +24,37 @@ static inline void to_tables(uint8_t* contexts, size_t n, const uint8_t* table_o
 #endif
 }
 
+// Without a branch: two bytes below `words` are written, whether they count or not.
 static inline uint8_t* encode_one(uint32_t& state, uint32_t reciprocal, uint32_t range, uint8_t* words) {
     const uint32_t freq = (range >> 12) & 0x1fff, start = range & 0xfff;
-    uint32_t v = state;
-    if (v >= freq << (31 - PROB_BITS)) {
-        words -= 2;
-        words[0] = static_cast<uint8_t>(v);
-        words[1] = static_cast<uint8_t>(v >> 8);
-        v >>= 16;
-    }
+    const uint32_t full = state >= freq << (31 - PROB_BITS) ? 1 : 0;
+    words[-2] = static_cast<uint8_t>(state);
+    words[-1] = static_cast<uint8_t>(state >> 8);
+    const uint32_t v = state >> (16 * full);
     const uint32_t q = static_cast<uint32_t>((static_cast<uint64_t>(v) * reciprocal) >> (31 + (range >> 25)));
     state = v + start + q * ((1u << PROB_BITS) - freq);
-    return words;
+    return words - 2 * full;
 }
 
 static uint8_t* encode_scalar(const uint8_t* symbols, const uint8_t* contexts, const uint8_t* table_of, size_t from,
                               size_t to, const EncodeTables& tables, uint32_t* state, uint32_t lanes, uint8_t* words) {
-    for (size_t i = to; i-- > from;) {
+    const auto encode = [&](size_t i, uint32_t& lane) {
         const size_t k = size_t{table_of[contexts[i]]} * 256 + symbols[i];
-        words = encode_one(state[i & (lanes - 1)], tables.reciprocal[k], tables.range[k], words);
+        words = encode_one(lane, tables.reciprocal[k], tables.range[k], words);
+    };
+    size_t i = to;
+    if (lanes == 4) {
+        for (; i > from && i % 4; --i) encode(i - 1, state[(i - 1) % 4]);
+        uint32_t a = state[0], b = state[1], c = state[2], d = state[3];
+        for (; i >= from + 4; i -= 4) {
+            encode(i - 1, d);
+            encode(i - 2, c);
+            encode(i - 3, b);
+            encode(i - 4, a);
+        }
+        state[0] = a, state[1] = b, state[2] = c, state[3] = d;
     }
+    while (i-- > from) encode(i, state[i & (lanes - 1)]);
     return words;
 }
 
@@ -63,8 +74,29 @@ static inline uint8_t decode_one(RansDecoder& r, uint32_t lane, uint32_t table) 
     return static_cast<uint8_t>(e);
 }
 
+// Without a branch: two bytes at `words` are read, whether they count or not.
+static inline uint8_t decode_ahead(uint32_t& state, const uint32_t* table, uint32_t at, const uint8_t*& words) {
+    const uint32_t e = table[(at << PROB_BITS) | (state & ((1u << PROB_BITS) - 1))];
+    const uint32_t x = (((e >> 8) & 0xfff) + 1) * (state >> PROB_BITS) + (e >> 20);
+    const uint32_t more = x < RANS_LOW ? 1 : 0, next = static_cast<uint32_t>(words[0] | (words[1] << 8));
+    state = (x << (16 * more)) | (next & (0u - more));
+    words += 2 * more;
+    return static_cast<uint8_t>(e);
+}
+
 static void decode_scalar(RansDecoder& r, const uint8_t* tables, uint8_t* symbols, size_t from, size_t n) {
-    for (size_t i = from; i < n; ++i) symbols[i] = decode_one(r, static_cast<uint32_t>(i) & (r.lanes - 1), tables[i]);
+    size_t i = from;
+    if (r.lanes == 4 && i % 4 == 0) {
+        uint32_t a = r.state[0], b = r.state[1], c = r.state[2], d = r.state[3];
+        for (; i + 4 <= n && r.end - r.words >= 8; i += 4) {
+            symbols[i] = decode_ahead(a, r.table, tables[i], r.words);
+            symbols[i + 1] = decode_ahead(b, r.table, tables[i + 1], r.words);
+            symbols[i + 2] = decode_ahead(c, r.table, tables[i + 2], r.words);
+            symbols[i + 3] = decode_ahead(d, r.table, tables[i + 3], r.words);
+        }
+        r.state[0] = a, r.state[1] = b, r.state[2] = c, r.state[3] = d;
+    }
+    for (; i < n; ++i) symbols[i] = decode_one(r, static_cast<uint32_t>(i) & (r.lanes - 1), tables[i]);
 }
 
 #if defined(__AVX512BW__) && defined(__AVX512VL__)
@@ -279,3 +311,13 @@ static uint8_t* rans_encode_row(const uint8_t* symbols, const uint8_t* contexts,
 }
 
 #endif
+
+static bool rans_row_is(RansDecoder& r, const uint8_t* symbols, const uint8_t* contexts, const uint8_t* table_of,
+                        size_t n, uint8_t* scratch) {
+    uint8_t* tables = scratch;
+    uint8_t* decoded = scratch + n + 64;
+    __builtin_memcpy(tables, contexts, n);
+    to_tables(tables, n, table_of);
+    rans_decode_row(r, tables, decoded, n);
+    return __builtin_memcmp(decoded, symbols, n) == 0;
+}

@@ -12,18 +12,18 @@ constexpr int FIRST_LENGTH = 8;  // the bit length that the first frequency's is
 
 // Bits that a histogram costs with a table of its own: the symbols, and about seven bits for each that is present.
 double cost(const Histogram& h) {
-    double bits = 0, total = 0;
+    double bits = 0;
+    uint32_t total = 0;
     int present = 0, last = 0;
     for (int s = 0; s < SYMBOLS; ++s) {
         if (h[s] == 0) continue;
-        const double c = h[s];
-        total += c;
-        bits -= c * std::log2(c);
+        total += h[s];
+        bits -= times_log2(h[s]);
         ++present;
         last = s;
     }
     if (present == 0) return 0;
-    return bits + total * std::log2(total) + 7.0 * present + last + 9.0;
+    return bits + times_log2(total) + 7.0 * present + last + 9.0;
 }
 
 Histogram sum(const Histogram& a, const Histogram& b) {
@@ -139,6 +139,29 @@ Status read_table(std::array<uint16_t, 256>& f, BitsIn& in) {
 }
 
 }  // namespace
+
+// A table, because trials ask for the same few thousand again and again.
+double times_log2(uint32_t c) {
+    constexpr size_t SIZE = 1 << 14;
+    static const std::vector<double> table = [] {
+        std::vector<double> t(SIZE, 0.0);
+        for (size_t k = 2; k < SIZE; ++k) t[k] = static_cast<double>(k) * std::log2(static_cast<double>(k));
+        return t;
+    }();
+    return c < SIZE ? table[c] : c * std::log2(static_cast<double>(c));
+}
+
+int symbols_used(const uint32_t (&counts)[2][256]) {
+    constexpr int STRIP = 32;
+    int end = 256;
+    for (; end > 0; end -= STRIP) {
+        uint32_t any = 0;
+        for (int s = end - STRIP; s < end; ++s) any |= counts[0][s] | counts[1][s];
+        if (any != 0) break;
+    }
+    while (end > 0 && (counts[0][end - 1] | counts[1][end - 1]) == 0) --end;
+    return end;
+}
 
 std::array<uint8_t, 32> TableMap::table_of() const {
     std::array<uint8_t, 32> t{};

@@ -10,6 +10,12 @@ namespace sciflow {
 
 using Histogram = std::array<uint32_t, 256>;
 
+// c log2 c.
+double times_log2(uint32_t c);
+
+// One more than the last symbol that was counted.
+int symbols_used(const uint32_t (&counts)[2][256]);
+
 // Which table each fine context uses; neighbours share. `starts` has bit i set where context i opens a new table.
 struct TableMap {
     uint32_t starts = 1;

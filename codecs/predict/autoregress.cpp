@@ -4,6 +4,8 @@
 #include <array>
 #include <cmath>
 
+#include "kernels.hpp"
+
 namespace sciflow {
 
 namespace {
@@ -14,9 +16,11 @@ constexpr std::array<int, 4> ORDERS = {4, 8, 16, 32};
 constexpr double WORTH = 0.99;  // what a longer order has to come down to of a shorter one's bits
 constexpr size_t SEGMENT = 64;  // residuals of about one size
 constexpr size_t LEAST_LENGTH = 48;
+constexpr size_t PART = 64;  // lines
 constexpr double LARGEST = 0x1p62;
 constexpr double LEAST_RATE = 0.7;     // bits a value below which there is little to gain
 constexpr double NEAR = 1.1;           // times the rate: few values may be off by as much
+constexpr double FIRST_NEAR = 2;       // the same of the shortest order, which is looked at first
 constexpr size_t FIRST_VALUES = 4096;  // what has to promise it before more is looked at
 constexpr double HOPELESS = 1.3;       // times the rate to come below: so far off, longer orders are not tried
 
@@ -27,6 +31,8 @@ struct Geometry {
         for (int i = 0; i < axis; ++i) outer *= d.n[i];
         for (int i = axis + 1; i < AXES; ++i) inner *= d.n[i];
     }
+    // Where line l begins.
+    size_t first_of(size_t l) const { return l / inner * along * inner + l % inner; }
 };
 
 // Lines of a block, each long along an axis.
@@ -176,9 +182,12 @@ bool promising(Lines lines, int axis, double rate) {
     double values = 0;
     for (const auto& v : lines) values += static_cast<double>(v.size());
     subtract_mean(lines);
-    const int order = lines[0].size() >= 512 ? 32 : lines[0].size() >= 128 ? 16 : 8;
-    const Autoregression a = rounded(solve(covariance_of(lines, order), order, 0.02 * values), axis);
-    return !a.weight.empty() && rate_of(lines, a) < NEAR * rate;
+    const int most = lines[0].size() >= 512 ? 32 : lines[0].size() >= 128 ? 16 : 8;
+    for (const auto& [order, near] : {std::pair(ORDERS[0], FIRST_NEAR), std::pair(most, NEAR)}) {
+        const Autoregression a = rounded(solve(covariance_of(lines, order), order, 0.02 * values), axis);
+        if (a.weight.empty() || !(rate_of(lines, a) < near * rate)) return false;
+    }
+    return true;
 }
 
 // Sums of products of weights and integers, never overflowing.
@@ -206,11 +215,75 @@ Q minus(Q a, int64_t b) {
     return static_cast<Q>(static_cast<WordOf<Q>>(a) - static_cast<WordOf<Q>>(b));
 }
 
-// Of integer i of a line, i > 0: the one before it until there is enough history.
+WeightedJob job_of(const Autoregression& a, size_t distance, bool add) {
+    return {a.weight.data(), a.weight.size(), distance, a.shift, add};
+}
+
+// From n integers that stand alike in their lines, `distance` apart from those before them, what these say of them.
 template <class Q>
-int64_t prediction(const Q* at, size_t i, size_t distance, const Autoregression& a) {
-    if (i < a.weight.size()) return at[-static_cast<ptrdiff_t>(distance)];
-    return predicted(at - distance, distance, a.weight.data(), a.weight.size(), a.shift);
+void take_rows(Q* row, size_t n, size_t distance, const Autoregression& a) {
+    if constexpr (sizeof(Q) == 4) return kernels().weighted_row(row, n, job_of(a, distance, false));
+    for (size_t j = n; j-- > 0;)
+        row[j] = minus(row[j], predicted(row + j - distance, distance, a.weight.data(), a.weight.size(), a.shift));
+}
+
+// Integers i > 0 of n lines: predicted as the ones before them until there is enough history.
+template <class Q>
+void take_row(Q* row, size_t i, size_t n, size_t distance, const Autoregression& a) {
+    if (i >= a.weight.size()) return take_rows(row, n, distance, a);
+    for (size_t j = 0; j < n; ++j) row[j] = minus(row[j], (row - distance)[j]);
+}
+
+template <class Q>
+void give_row(Q* row, size_t i, size_t n, size_t distance, const Autoregression& a) {
+    if (i < a.weight.size()) {
+        for (size_t j = 0; j < n; ++j) row[j] = plus(row[j], (row - distance)[j]);
+        return;
+    }
+    if constexpr (sizeof(Q) == 4) return kernels().weighted_row(row, n, job_of(a, distance, true));
+    for (size_t j = 0; j < n; ++j)
+        row[j] = plus(row[j], predicted(row + j - distance, distance, a.weight.data(), a.weight.size(), a.shift));
+}
+
+template <class Q>
+void copy_run(const Q* from, size_t n, Q* to) {
+    if (n == 1) *to = *from;
+    else std::copy_n(from, n, to);
+}
+
+// Calls visit(values, how many, distance) for lines side by side: `apart` and where there are many, close together in
+// memory, a few at a time.
+template <class Q, class Visit>
+void each_part(Q* values, const Geometry& g, bool apart, Visit&& visit) {
+    const size_t lines = g.outer * g.inner;
+    if (!apart || lines < PART) {
+        for (size_t o = 0; o < g.outer; ++o) visit(values + o * g.along * g.inner, g.inner, g.inner);
+        return;
+    }
+    std::vector<Q> part(g.along * PART);
+    for (size_t from = 0; from < lines; from += PART) {
+        const size_t n = std::min(PART, lines - from);
+        const auto each_run = [&](auto&& move) {
+            for (size_t l = from, run = 0; l < from + n; l += run) {
+                run = std::min(g.inner - l % g.inner, from + n - l);
+                Q* line = values + g.first_of(l);
+                for (size_t i = 0; i < g.along; ++i) move(line + i * g.inner, part.data() + i * PART + (l - from), run);
+            }
+        };
+        each_run([](const Q* line, Q* held, size_t run) { copy_run(line, run, held); });
+        visit(part.data(), n, PART);
+        each_run([](Q* line, const Q* held, size_t run) { copy_run(held, run, line); });
+    }
+}
+
+template <class Q>
+void take_lines(Q* values, size_t along, size_t n, size_t distance, const Autoregression& a) {
+    size_t left = along;
+    if (n == 1 && distance == 1 && along > a.weight.size()) {
+        left = a.weight.size();
+        take_rows(values + left, along - left, 1, a);
+    }
+    while (left-- > 1) take_row(values + left * distance, left, n, distance, a);
 }
 
 }  // namespace
@@ -236,36 +309,24 @@ Autoregression likely_autoregression(const T* values, const Dims& dims, const Li
 template <class Q>
 void autoregress_forward(Q* values, const Dims& dims, const Autoregression& a) {
     const Geometry g(dims, a.axis);
-    std::vector<Q> first(g.inner);  // of each line of a slab, before it changes
-    int64_t before = 0;
-    for (size_t o = 0; o < g.outer; ++o) {
-        Q* slab = values + o * g.along * g.inner;
-        std::copy_n(slab, g.inner, first.data());
-        for (size_t i = g.along; i-- > 1;)
-            for (size_t j = 0; j < g.inner; ++j) {
-                Q* at = slab + i * g.inner + j;
-                *at = minus(*at, prediction(at, i, g.inner, a));
-            }
-        for (size_t j = 0; j < g.inner; ++j) {
-            slab[j] = minus(slab[j], before);
-            before = first[j];
-        }
+    each_part(values, g, g.inner > 1,
+              [&](Q* lines, size_t n, size_t distance) { take_lines(lines, g.along, n, distance, a); });
+    for (size_t l = g.outer * g.inner; l-- > 1;) {
+        Q& first = values[g.first_of(l)];
+        first = minus(first, values[g.first_of(l - 1)]);
     }
 }
 
 template <class Q>
 void autoregress_inverse(Q* values, const Dims& dims, const Autoregression& a) {
     const Geometry g(dims, a.axis);
-    int64_t before = 0;
-    for (size_t o = 0; o < g.outer; ++o) {
-        Q* slab = values + o * g.along * g.inner;
-        for (size_t j = 0; j < g.inner; ++j) before = slab[j] = plus(slab[j], before);
-        for (size_t i = 1; i < g.along; ++i)
-            for (size_t j = 0; j < g.inner; ++j) {
-                Q* at = slab + i * g.inner + j;
-                *at = plus(*at, prediction(at, i, g.inner, a));
-            }
+    for (size_t l = 1; l < g.outer * g.inner; ++l) {
+        Q& first = values[g.first_of(l)];
+        first = plus(first, values[g.first_of(l - 1)]);
     }
+    each_part(values, g, true, [&](Q* lines, size_t n, size_t distance) {
+        for (size_t i = 1; i < g.along; ++i) give_row(lines + i * distance, i, n, distance, a);
+    });
 }
 
 template Autoregression likely_autoregression<float>(const float*, const Dims&, const LinearMap&, double, bool);

@@ -103,16 +103,37 @@ void tones_are_predicted(double bound, size_t most) {
     for (size_t i = 0; i < n; ++i) CHECK(kept(s.values[i], out[i], s));
 }
 
+// Rows as every instruction set predicts them, down to a single integer.
+void rows_are_alike_everywhere(Random& random) {
+    const Autoregression a = random_weights(random, 0);
+    for (const size_t n : {1, 7, 8, 15, 16, 33, 64}) {
+        std::vector<int32_t> history((a.weight.size() + 1) * 64), expected;
+        for (int32_t& q : history) q = static_cast<int32_t>(random.bits());
+        for (const bool add : {false, true}) {
+            expected.clear();
+            for (const Kernels* k : all_kernels()) {
+                std::vector<int32_t> v = history;
+                k->weighted_row(v.data() + a.weight.size() * 64, n,
+                                {a.weight.data(), a.weight.size(), 64, a.shift, add});
+                if (expected.empty()) expected = v;
+                CHECK(v == expected);
+            }
+        }
+    }
+}
+
 }  // namespace
 
 int main() {
     Random random(1);
     for (const Dims& d : {dims_of(1, 1, 1, 1), dims_of(1, 1, 1, 300), dims_of(1, 1, 7, 50), dims_of(1, 40, 3, 5),
-                          dims_of(35, 2, 3, 2), dims_of(3, 4, 5, 6)})
+                          dims_of(35, 2, 3, 2), dims_of(3, 4, 5, 6), dims_of(2, 40, 3, 37), dims_of(1, 36, 2, 70),
+                          dims_of(1, 1, 90, 45), dims_of(40, 1, 1, 65)})
         for (int i = 0; i < 20; ++i) {
             what_is_taken_is_given_back<int32_t>(d, random);
             what_is_taken_is_given_back<int64_t>(d, random);
         }
+    for (int i = 0; i < 20; ++i) rows_are_alike_everywhere(random);
     what_is_sent_is_read(random);
     ranges_are_checked();
     tones_are_predicted<float>(1e-5, 12000);

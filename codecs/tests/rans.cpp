@@ -1,5 +1,5 @@
 // One grid through model, tables and rANS, each step by every instruction set's kernels: the same bytes, the same codes.
-#include "entropy/tables.hpp"
+#include "entropy/coder.hpp"
 
 #include <cstring>
 
@@ -193,6 +193,28 @@ void garbage_decodes_alike(Random& random) {
     }
 }
 
+// What the encoder left in scratch is what its bytes say; no other bytes say it.
+template <class Q>
+void a_changed_byte_is_not_what_was_meant(const Dims& dims, Random& random) {
+    GridSpec grid;
+    grid.dims = dims;
+    std::vector<Q> codes(dims.size());
+    for (Q& q : codes) q = random_code<Q>(random, 4);
+    EntropyScratch scratch;
+    const auto meant = [&](auto&& change) {
+        Bytes bytes;
+        encode_grids<Q>({grid}, codes.data(), scratch, bytes);
+        change(bytes);
+        return grids_as_meant(bytes, {grid}, scratch);
+    };
+    CHECK(meant([](Bytes&) {}));
+    CHECK(!meant([](Bytes& b) { b.push_back(0); }));
+    CHECK(!meant([](Bytes& b) { b.pop_back(); }));
+    for (int i = 0; i < 200; ++i)
+        CHECK(!meant(
+            [&](Bytes& b) { b[40 + random.below(b.size() - 40)] ^= static_cast<uint8_t>(1u << random.below(8)); }));
+}
+
 }  // namespace
 
 int main() {
@@ -203,4 +225,8 @@ int main() {
     shortened_words_and_bits_are_noticed<int64_t>(random);
     garbage_decodes_alike<int32_t>(random);
     garbage_decodes_alike<int64_t>(random);
+    for (const Dims& d : {dims_of(1, 1, 30, 50), dims_of(1, 1, 1, 5000), dims_of(2, 33, 40, 26)}) {
+        a_changed_byte_is_not_what_was_meant<int32_t>(d, random);
+        a_changed_byte_is_not_what_was_meant<int64_t>(d, random);
+    }
 }
