@@ -9,6 +9,7 @@ SciflowError
 ├── Unsupported                       well-formed, but newer than this release or not built in
 ├── BoundViolated                     the promise was broken: our bug, please report
 ├── ModelMismatch                     a learned stream met another model than the one it names
+├── StalePlan                         an access plan was made for data that have changed since
 └── StoreError                        the target exists, is half-written or cannot be written
 ```
 """
@@ -21,6 +22,7 @@ __all__ = [
     "InvalidArgument",
     "ModelMismatch",
     "SciflowError",
+    "StalePlan",
     "StoreError",
     "Truncated",
     "Unsupported",
@@ -58,6 +60,10 @@ class BoundViolated(SciflowError):
 
 class ModelMismatch(SciflowError):
     """A learned stream names a model that is not the one at hand."""
+
+
+class StalePlan(SciflowError):
+    """An access plan belongs to data, or an order, that have changed since it was made: make it again."""
 
 
 class StoreError(SciflowError):

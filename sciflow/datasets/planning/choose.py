@@ -1,0 +1,207 @@
+"""Which strategy is the cheapest: seconds of one node's reading and decoding an epoch, by a storage model.
+
+For n samples of s bytes in chunks of m, of which a fraction c fits into memory and a fraction p is pinned, a lap lasts
+``rho = 2 (c - p) / (1 - p)`` epochs (at most 1) and a visit finds each sample with probability rho, each chunk with
+``q = 1 - (1 - rho)^m``:
+
+```
+T(pin)         = n (1 - c)                    (alpha + chunk)                 chunk = m s f / beta + m s decode
+T(elevator, p) = n (1 - p) q / (m rho)        (E min(alpha, gap) + chunk)     gap: unwanted chunks before a wanted one
+T(bof)         = chunks fetched an epoch      (alpha + chunk)                 counted on a smaller stand-in
+```
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sciflow.datasets.planning.assignment import assign
+from sciflow.datasets.planning.bof import BeladyOnFetch
+from sciflow.datasets.planning.elevator import Elevator, Uses, uses_of
+from sciflow.datasets.planning.header import LAP_UNITS, Header, Strategy
+from sciflow.datasets.planning.order import FeistelOrder, Order
+
+__all__ = ["Option", "fitted_lap", "options", "plain_seconds", "replicas"]
+
+_BLOCK_BYTES = 4 << 20
+_FEWEST_BLOCKS = 64
+_STAND_IN = 4096
+_EXACT_UP_TO = 2_000_000
+_PINS_TRIED = 33
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """A strategy with its settings and its predicted seconds an epoch and node."""
+
+    strategy: Strategy
+    seconds: float
+    pins: int = 0
+    lap: int = 0
+    block: int = 1
+
+
+def options(header: Header) -> dict[Strategy, Option]:
+    """Every strategy with its best settings.
+
+    Parameters
+    ----------
+    header : Header
+        Its sizes, slots, lead and storage are looked at.
+
+    Returns
+    -------
+    dict of Option
+        "pin", "elevator" and, for chunks of several samples, "bof".
+    """
+    found: dict[Strategy, Option] = {"pin": _pin(header), "elevator": _elevator(header)}
+    if header.layout.unit > 1:
+        found["bof"] = _bof(header)
+    return found
+
+
+def plain_seconds(header: Header) -> float:
+    """Seconds of one node an epoch when every sample is read where the shuffle wants it, nothing kept."""
+    return header.steps * header.batch * (header.storage.alpha + _chunk_seconds(header))
+
+
+def stripe(header: Header) -> int:
+    """Samples of the largest stripe."""
+    return int(np.diff(header.bounds).max())
+
+
+def transit(header: Header) -> int:
+    """Slots for samples that are read at their step: those of ``lead + 1`` batches."""
+    spread = 4 * math.isqrt(header.batch) if header.overflow == "variable" and header.num_nodes > 1 else 0
+    return (header.lead + 1) * (header.batch + spread)
+
+
+def replicas(header: Header, chosen: Option) -> int:
+    """Samples of a stripe that get a second home: about 2 / sqrt(b) of it, where everything is pinned and room is left.
+
+    With that many, the batches of an exact shuffle can be shared out equally without a transfer.
+    """
+    here = stripe(header)
+    if chosen.strategy != "pin" or chosen.pins < here or header.num_nodes == 1 or header.overflow == "variable":
+        return 0
+    smallest = int(np.diff(header.bounds).min())
+    room = header.slots - here - transit(header)
+    return max(min(math.ceil(2 * here / math.sqrt(header.batch)), room, smallest), 0)
+
+
+def _chunk_seconds(header: Header) -> float:
+    size = header.layout.unit * header.sample_bytes
+    return size * (header.stored_fraction / header.storage.beta + header.storage.decode)
+
+
+def _pin(header: Header) -> Option:
+    here, unit = stripe(header), header.layout.unit
+    pins = here if header.slots >= here else max(header.slots - transit(header), 0) // unit * unit
+    seconds = (here - pins) * (header.storage.alpha + _chunk_seconds(header))
+    return Option(strategy="pin", seconds=seconds, pins=pins)
+
+
+def _elevator(header: Header) -> Option:
+    """The elevator with the number of pins that costs least; at least so many that a lap lasts one epoch."""
+    here, unit = stripe(header), header.layout.unit
+    room = header.slots - header.lead * header.batch - math.isqrt(header.slots)
+    part = min(max(room / here, 1e-6), 1.0)
+    least = max(0.0, 2 * part - 1)
+    tried = [least + (part - least) * k / _PINS_TRIED for k in range(_PINS_TRIED)]
+    seconds, best = min((_elevator_seconds(header, here, part, pinned), pinned) for pinned in tried)
+    pins = min(math.ceil(best * here / unit), here // unit) * unit
+    moving = max(here - pins, 1)
+    share = min(2 * max(part * here - pins, 0) / moving, 1.0)
+    block = _block(header, moving)
+    return Option(
+        strategy="elevator", seconds=seconds, pins=pins, lap=max(1, int(share * header.steps * LAP_UNITS)), block=block
+    )
+
+
+def _block(header: Header, moving: int) -> int:
+    unit = header.layout.unit
+    wanted = min(_BLOCK_BYTES // header.sample_bytes, moving // _FEWEST_BLOCKS)
+    return max(wanted // unit, 1) * unit
+
+
+def _elevator_seconds(header: Header, here: int, part: float, pinned: float) -> float:
+    rho = min(2 * (part - pinned) / max(1 - pinned, 1e-9), 1.0)
+    if rho <= 0:
+        return math.inf
+    unit, storage, moving = header.layout.unit, header.storage, here * (1 - pinned)
+    wanted = 1 - (1 - rho) ** unit
+    pass_over = unit * header.sample_bytes * header.stored_fraction / storage.beta
+    jumps = storage.alpha / pass_over
+    gap = pass_over * (1 - wanted) * (1 - (1 - wanted) ** jumps) / wanted
+    visits = moving / _block(header, max(int(moving), 1)) / rho
+    return moving * wanted / (unit * rho) * (gap + _chunk_seconds(header)) + visits * storage.alpha
+
+
+def _bof(header: Header) -> Option:
+    """Belady on fetch, counted on a stand-in of at most 4096 samples with the same c and m."""
+    here, unit = stripe(header), header.layout.unit
+    samples = max(min(here, max(_STAND_IN, 16 * unit)) // unit, 1) * unit
+    batch = max(1, min(header.batch * samples // here, samples))
+    slots = max(header.slots * samples // here, 2 * batch)
+    small = replace(
+        header,
+        samples=samples,
+        num_nodes=1,
+        global_batch_size=batch,
+        slots=slots,
+        lead=0,
+        strategy="bof",
+        pins=0,
+        replicas=0,
+        order="feistel",
+        order_digest="",
+    )
+    planner, order = BeladyOnFetch(small, 0, (0, 0)), FeistelOrder(samples, 0)
+    shares = [uses_of(small, assign(small, order, epoch).share(0)) for epoch in range(4)]
+    fetched = 0
+    for epoch in range(3):
+        draft = planner.draft(epoch, shares[epoch], shares[epoch + 1])
+        new = slice(draft.carried, None)
+        read = draft.last[new] >= 0
+        fetched = len(np.unique(draft.due[new][read] * samples + draft.ids[new][read] // unit))
+        planner.carry(np.sort(draft.ids[draft.last == draft.steps]))
+    seconds = fetched / samples * here * (header.storage.alpha + _chunk_seconds(header))
+    return Option(strategy="bof", seconds=seconds)
+
+
+def fitted_lap(header: Header, order: Order) -> int:
+    """The longest lap whose slots, counted exactly on the first epochs of node 0, stay within B."""
+    if stripe(header) > _EXACT_UP_TO:
+        return header.lap
+    uses = [uses_of(header, assign(header, order, epoch).share(0)) for epoch in range(3)]
+    margin = math.isqrt(header.slots) // 2 if header.num_nodes > 1 or header.slots > 64 else 0
+    low, high = header.lap // 2, min(header.lap * 5 // 4, header.steps * LAP_UNITS)
+    if _slots_needed(header, high, uses) + margin <= header.slots:
+        return high
+    while high - low > max(1, high // 256):
+        middle = (low + high) // 2
+        if _slots_needed(header, middle, uses) + margin <= header.slots:
+            low = middle
+        else:
+            high = middle
+    return max(low, 1)
+
+
+def _slots_needed(header: Header, lap: int, uses: list[Uses]) -> int:
+    """Most slots that two epochs take."""
+    planner = Elevator(replace(header, lap=max(lap, 1)), 0, (0, 0))
+    now, following, after = uses
+    first = planner.draft(0, now, following)
+    planner.carry(np.sort(first.ids[first.last == first.steps]))
+    second = planner.draft(1, following, after)
+    soon = int(np.searchsorted(after.steps, header.lead, side="right"))
+    return int(
+        max(
+            first.occupancy(header.lead).max(),
+            second.occupancy(header.lead).max(),
+            second.afterwards(header.lead, soon),
+        )
+    )

@@ -1,0 +1,138 @@
+"""Counts what a plan would do, without reading: operations, bytes, decodes, moves and slots."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sciflow.datasets.planning.epoch import EpochPlan
+from sciflow.datasets.planning.header import Header
+from sciflow.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from sciflow.datasets.planning.plan import Plan
+
+__all__ = ["Counters", "Simulation", "counted", "simulated"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counters:
+    """One epoch, over all nodes.
+
+    Parameters
+    ----------
+    epoch : int
+        Which.
+    uses, loads, hits : int
+        Samples delivered, put into slots, and delivered again from a slot.
+    ops, bytes, decodes : int
+        Read operations, bytes read (stored ones) and chunks decoded.
+    moved : int
+        Samples sent from node to node.
+    late : int
+        Samples read alone at their step because there was no room for them earlier.
+    peak : int
+        Most slots in use on a node.
+    stretch : float
+        Largest local batches over mean ones, summed over steps: compute time lost to unequal batches.
+    """
+
+    epoch: int
+    uses: int
+    loads: int
+    hits: int
+    ops: int
+    bytes: int
+    decodes: int
+    moved: int
+    late: int
+    peak: int
+    stretch: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Simulation:
+    """Epochs of a cold run, counted.
+
+    Parameters
+    ----------
+    epochs : tuple of Counters
+        From epoch 0 on.
+    """
+
+    epochs: tuple[Counters, ...]
+
+    @property
+    def steady(self) -> dict[str, float]:
+        """Means over epochs but the first, in which buffers fill; of the only epoch, if there is one."""
+        settled = self.epochs[1:] or self.epochs
+        names = [each.name for each in fields(Counters) if each.name != "epoch"]
+        return {name: float(np.mean([getattr(each, name) for each in settled])) for name in names}
+
+    def to_json(self) -> str:
+        """All counters, JSON."""
+        return json.dumps({"epochs": [asdict(each) for each in self.epochs], "steady": self.steady})
+
+
+def simulated(plan: Plan, epochs: int) -> Simulation:
+    """Walk through the first epochs of all nodes.
+
+    Parameters
+    ----------
+    plan : Plan
+        The plan.
+    epochs : int
+        How many.
+
+    Returns
+    -------
+    Simulation
+
+    Raises
+    ------
+    InvalidArgument
+        For fewer than one epoch.
+    """
+    if epochs < 1:
+        raise InvalidArgument(f"epochs: found {epochs}, expected at least 1")
+    nodes = [plan.epochs(node, stop=epochs) for node in range(plan.header.num_nodes)]
+    return Simulation(epochs=tuple(counted(plan.header, list(each)) for each in zip(*nodes, strict=True)))
+
+
+def counted(header: Header, nodes: list[EpochPlan]) -> Counters:
+    """Add up one epoch of all nodes."""
+    reads = np.array([_reads(header, each) for each in nodes]).sum(axis=0).tolist()
+    rows = np.array([np.diff(each.batch_ptr) for each in nodes])
+    uses, loads = int(rows.sum()), sum(len(each.visit_ids) for each in nodes)
+    return Counters(
+        epoch=nodes[0].epoch,
+        uses=uses,
+        loads=loads,
+        hits=max(uses - loads, 0),
+        ops=reads[0],
+        bytes=reads[1],
+        decodes=reads[2],
+        moved=sum(len(each.send_ids) for each in nodes),
+        late=sum(each.late for each in nodes),
+        peak=max(each.peak for each in nodes),
+        stretch=float(rows.max(axis=0).sum() * len(nodes) / max(uses, 1)),
+    )
+
+
+def _reads(header: Header, plan: EpochPlan) -> tuple[int, int, int]:
+    """Operations, bytes and decodes, with runs of a visit merged over gaps of at most `gap_bytes`."""
+    if not len(plan.visit_ids):
+        return 0, 0, 0
+    unit = header.layout.unit
+    visit = np.repeat(np.arange(len(plan.visit_due)), np.diff(plan.visit_ptr))
+    chunk = plan.visit_ids // unit
+    new = np.append(True, (np.diff(chunk) != 0) | (np.diff(visit) != 0))
+    chunk, visit = chunk[new], visit[new]
+    chunk_bytes = unit * header.sample_bytes * header.stored_fraction
+    gaps = np.diff(chunk) - 1
+    joined = (np.diff(visit) == 0) & (gaps * chunk_bytes <= header.gap_bytes)
+    decodes = len(chunk) if header.filtered else 0
+    return 1 + int((~joined).sum()), int((len(chunk) + int(gaps[joined].sum())) * chunk_bytes), decodes
