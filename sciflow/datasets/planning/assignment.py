@@ -1,11 +1,12 @@
 """Which node gets which sample of a global batch.
 
 ```
-sequence(e) [S, G] ─ home = stripe ─▶ counts [S, W] ─ above its share? ─▶ hand the last ones to nodes below theirs
+sequence(e) [S, G] ─ home = stripe ─▶ counts [S, W] ─ above its share? ─▶ hand some to nodes below theirs
 ```
 
-A node hands over samples that it does not pin first: where everything unpinned is read at its use (strategy pin), that
-costs nothing. Samples whose replica lies on a node below its share go there next, free as well. The rest is the overflow.
+A node hands over samples that it does not pin first: where everything unpinned is read at its use (strategy
+pin), that costs nothing. Samples whose replica lies on a node below its share go there next, free as well.
+The rest is the overflow.
 """
 
 from __future__ import annotations
@@ -78,7 +79,12 @@ class Assignment:
         row_source = self._server(row_ids, np.full(len(rows), node))
         if self.receiver is None or self.header.overflow != "peer":
             return NodeShare(
-                rows=rows, row_ids=row_ids, row_source=row_source, uses=rows, use_ids=row_ids, use_to=row_source
+                rows=rows,
+                row_ids=row_ids,
+                row_source=row_source,
+                uses=rows,
+                use_ids=row_ids,
+                use_to=row_source,
             )
         here = self._at_home(node)
         ids, to = self.sequence[here].astype(np.int64), self.receiver[here].astype(np.int64)
@@ -137,7 +143,7 @@ def assign(header: Header, order: Order, epoch: int) -> Assignment:
 
 
 def _pieces(rows: int, width: int) -> Iterator[tuple[int, int, int]]:
-    """Runs of whole batches, then the short one if there is one: first row, behind the last row, rows of a batch."""
+    """Runs of whole batches, then the short one: first row, behind the last row, rows of a batch."""
     whole = rows // width * width
     at_once = max(1, _ROWS_AT_ONCE // width) * width
     for first in range(0, whole, at_once):

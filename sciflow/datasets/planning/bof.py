@@ -1,11 +1,12 @@
 """Belady on fetch: a miss reads its whole chunk, and of all samples at hand those needed soonest stay.
 
-With one sample a chunk this attains the least number of loads that any buffer can; it pays for chunks of few samples and for
-small buffers. It walks through the uses one by one in Python, about a microsecond each.
+With one sample a chunk this attains the least number of loads that any buffer can; it pays for chunks of few
+samples and for small buffers. It walks through the uses one by one in Python, about a microsecond each.
 
 References
 ----------
-.. [1] L. A. Belady, "A study of replacement algorithms for a virtual-storage computer", IBM Systems Journal 5(2), 1966.
+.. [1] L. A. Belady, "A study of replacement algorithms for a virtual-storage computer", IBM Systems Journal
+   5(2), 1966.
 """
 
 from __future__ import annotations
@@ -53,7 +54,13 @@ class BeladyOnFetch:
         use[now.ids[at_home] - self._first] = now.steps[at_home]
         kept = following.first & (following.ids >= self._first) & (following.ids < self._stop)
         later[following.ids[kept] - self._first] = steps + following.steps[kept]
-        walk = _Walk(use.tolist(), later.tolist(), self._header, self._room(now), (self._carried - self._first).tolist())
+        walk = _Walk(
+            use.tolist(),
+            later.tolist(),
+            self._header,
+            self._room(now),
+            (self._carried - self._first).tolist(),
+        )
         places = (now.ids[at_home] - self._first).tolist()
         picks_at_home = walk.through(places, now.steps[at_home].tolist(), first_step)
         other = np.flatnonzero(~at_home)
@@ -95,7 +102,9 @@ class BeladyOnFetch:
 class _Walk:
     """One epoch, use by use; a pick is a place of the stripe held from `due` to `last`."""
 
-    def __init__(self, use: list[int], later: list[int], header: Header, room: int, carried: list[int]) -> None:
+    def __init__(
+        self, use: list[int], later: list[int], header: Header, room: int, carried: list[int]
+    ) -> None:
         self._use, self._later, self._room = use, later, room
         self._unit, self._lead, self._steps = header.layout.unit, header.lead, header.steps
         self.place, self.due = list(carried), [-1] * len(carried)

@@ -1,13 +1,13 @@
 """Which strategy is the cheapest: seconds of one node's reading and decoding an epoch, by a storage model.
 
-For n samples of s bytes in chunks of m, of which a fraction c fits into memory and a fraction p is pinned, a lap lasts
-``rho = 2 (c - p) / (1 - p)`` epochs (at most 1) and a visit finds each sample with probability rho, each chunk with
-``q = 1 - (1 - rho)^m``:
+For n samples of s bytes in chunks of m, of which a fraction c fits into memory and a fraction p is pinned, a
+lap lasts ``rho = 2 (c - p) / (1 - p)`` epochs (at most 1) and a visit finds each sample with probability rho,
+each chunk with ``q = 1 - (1 - rho)^m``:
 
 ```
-T(pin)         = n (1 - c)                    (alpha + chunk)                 chunk = m s f / beta + m s decode
-T(elevator, p) = n (1 - p) q / (m rho)        (E min(alpha, gap) + chunk)     gap: unwanted chunks before a wanted one
-T(bof)         = chunks fetched an epoch      (alpha + chunk)                 counted on a smaller stand-in
+T(pin)         = n (1 - c)               (alpha + chunk)              chunk = m s f / beta + m s decode
+T(elevator, p) = n (1 - p) q / (m rho)   (E min(alpha, gap) + chunk)  gap: unwanted ones before a wanted one
+T(bof)         = chunks fetched          (alpha + chunk)              counted on a smaller stand-in
 ```
 """
 
@@ -22,7 +22,7 @@ from sciflow.datasets.planning.assignment import assign
 from sciflow.datasets.planning.bof import BeladyOnFetch
 from sciflow.datasets.planning.elevator import Elevator, Uses, uses_of
 from sciflow.datasets.planning.header import LAP_UNITS, Header, Strategy
-from sciflow.datasets.planning.order import FeistelOrder, Order
+from sciflow.datasets.planning.order import ExplicitOrder, FeistelOrder, Order
 
 __all__ = ["Option", "fitted_lap", "options", "plain_seconds", "replicas"]
 
@@ -31,6 +31,7 @@ _FEWEST_BLOCKS = 64
 _STAND_IN = 4096
 _EXACT_UP_TO = 2_000_000
 _PINS_TRIED = 33
+_NODES_TRIED = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,12 +81,18 @@ def transit(header: Header) -> int:
 
 
 def replicas(header: Header, chosen: Option) -> int:
-    """Samples of a stripe that get a second home: about 2 / sqrt(b) of it, where everything is pinned and room is left.
+    """Samples of a stripe that get a second home: about 2 / sqrt(b) of it, where there is room.
 
-    With that many, the batches of an exact shuffle can be shared out equally without a transfer.
+    With everything pinned and that many replicas, almost all batches can be shared out equally
+    without a transfer.
     """
     here = stripe(header)
-    if chosen.strategy != "pin" or chosen.pins < here or header.num_nodes == 1 or header.overflow == "variable":
+    if (
+        chosen.strategy != "pin"
+        or chosen.pins < here
+        or header.num_nodes == 1
+        or header.overflow == "variable"
+    ):
         return 0
     smallest = int(np.diff(header.bounds).min())
     room = header.slots - here - transit(header)
@@ -117,7 +124,11 @@ def _elevator(header: Header) -> Option:
     share = min(2 * max(part * here - pins, 0) / moving, 1.0)
     block = _block(header, moving)
     return Option(
-        strategy="elevator", seconds=seconds, pins=pins, lap=max(1, int(share * header.steps * LAP_UNITS)), block=block
+        strategy="elevator",
+        seconds=seconds,
+        pins=pins,
+        lap=max(1, int(share * header.steps * LAP_UNITS)),
+        block=block,
     )
 
 
@@ -137,7 +148,8 @@ def _elevator_seconds(header: Header, here: int, part: float, pinned: float) -> 
     jumps = storage.alpha / pass_over
     gap = pass_over * (1 - wanted) * (1 - (1 - wanted) ** jumps) / wanted
     visits = moving / _block(header, max(int(moving), 1)) / rho
-    return moving * wanted / (unit * rho) * (gap + _chunk_seconds(header)) + visits * storage.alpha
+    seconds: float = moving * wanted / (unit * rho) * (gap + _chunk_seconds(header)) + visits * storage.alpha
+    return seconds
 
 
 def _bof(header: Header) -> Option:
@@ -173,35 +185,51 @@ def _bof(header: Header) -> Option:
 
 
 def fitted_lap(header: Header, order: Order) -> int:
-    """The longest lap whose slots, counted exactly on the first epochs of node 0, stay within B."""
-    if stripe(header) > _EXACT_UP_TO:
+    """The longest lap whose slots, counted exactly on the first epochs of some nodes, stay within B.
+
+    Parameters
+    ----------
+    header : Header
+        Of strategy elevator; its `lap` is the estimate to start from.
+    order : Order
+        Of the plan.
+
+    Returns
+    -------
+    int
+        1/256 steps; the estimate itself for stripes of millions of samples, whose shuffles differ little.
+    """
+    nodes = min(header.num_nodes, _EXACT_UP_TO // stripe(header), _NODES_TRIED)
+    if not nodes:
         return header.lap
-    uses = [uses_of(header, assign(header, order, epoch).share(0)) for epoch in range(3)]
-    margin = math.isqrt(header.slots) // 2 if header.num_nodes > 1 or header.slots > 64 else 0
+    assigned = [assign(header, order, epoch) for epoch in range(_epochs_of(order, 3))]
+    uses = [[uses_of(header, each.share(node)) for each in assigned] for node in range(nodes)]
+    room = header.slots - math.isqrt(header.slots) // min(nodes, 2)
     low, high = header.lap // 2, min(header.lap * 5 // 4, header.steps * LAP_UNITS)
-    if _slots_needed(header, high, uses) + margin <= header.slots:
+    if _fits(header, high, uses, room):
         return high
     while high - low > max(1, high // 256):
         middle = (low + high) // 2
-        if _slots_needed(header, middle, uses) + margin <= header.slots:
-            low = middle
-        else:
-            high = middle
+        low, high = (middle, high) if _fits(header, middle, uses, room) else (low, middle)
     return max(low, 1)
 
 
-def _slots_needed(header: Header, lap: int, uses: list[Uses]) -> int:
-    """Most slots that two epochs take."""
-    planner = Elevator(replace(header, lap=max(lap, 1)), 0, (0, 0))
-    now, following, after = uses
-    first = planner.draft(0, now, following)
-    planner.carry(np.sort(first.ids[first.last == first.steps]))
-    second = planner.draft(1, following, after)
-    soon = int(np.searchsorted(after.steps, header.lead, side="right"))
-    return int(
-        max(
-            first.occupancy(header.lead).max(),
-            second.occupancy(header.lead).max(),
-            second.afterwards(header.lead, soon),
-        )
-    )
+def _epochs_of(order: Order, wanted: int) -> int:
+    return min(order.epochs, wanted) if isinstance(order, ExplicitOrder) else wanted
+
+
+def _fits(header: Header, lap: int, uses: list[list[Uses]], room: int) -> bool:
+    tried = replace(header, lap=max(lap, 1))
+    return all(_slots_needed(tried, node, each) <= room for node, each in enumerate(uses))
+
+
+def _slots_needed(header: Header, node: int, uses: list[Uses]) -> int:
+    """Most slots that a node takes in the first epochs."""
+    planner, needed = Elevator(header, node, (0, 0)), 0
+    for epoch, now in enumerate(uses[:2]):
+        following = uses[min(epoch + 1, len(uses) - 1)]
+        draft = planner.draft(epoch, now, following)
+        planner.carry(np.sort(draft.ids[draft.last == draft.steps]))
+        soon = int(np.searchsorted(following.steps, header.lead, side="right"))
+        needed = max(needed, int(draft.occupancy(header.lead).max()), draft.afterwards(header.lead, soon))
+    return needed

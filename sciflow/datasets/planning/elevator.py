@@ -1,15 +1,15 @@
-"""The elevator: a node's stripe is read in order, over and over; each visit of a block takes what is used before the next.
+"""The elevator: a node's stripe is read in order, lap after lap, whatever the shuffle.
 
 ```
-stripe:  | pins | block 0 | block 1 | ... | block n-1 |      visit v reads block v mod n, before step v lap / n
-                    ^ takes every sample whose next use comes before this block's next visit
+stripe:  | pins | block 0 | block 1 | ... | block n-1 |    visit v reads block v mod n before step v lap / n
+                    ^ takes every sample that is used before this block's next visit
 ```
 
-A sample waits for its use between 0 and one lap, half a lap on average: with room for a fraction c of the samples a lap may
-last 2 c epochs, so that the file is read 1 / (2 c) times an epoch, in order, whatever the shuffle. Without laps (strategy pin)
-samples that are not pinned are read at their step.
+A sample waits for its use between 0 and one lap, half a lap on average: with room for a fraction c of the
+samples a lap may last 2 c epochs, so that the file is read 1 / (2 c) times an epoch, in order. Without laps (strategy pin) samples that are not pinned are read at their step.
 
-Pins, and what the cold start of a run finds missing, are read in windows of 1, 2, 4, ... steps, each sorted by place.
+Pins, and what the cold start of a run finds missing, are read in windows of 1, 2, 4, ... steps, each sorted
+by place.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One node's epoch: what is read when, where each row of a batch comes from, and when its slot is free again.
 
-Schedulers fill a `Draft` (picks in any order); `within` makes it fit into the slots; `finished` numbers it for the reader.
-A pick is one sample in one slot, from the start of its visit to its release.
+Schedulers fill a `Draft` (picks in any order); `within` makes it fit into the slots; `finished` numbers it
+for the reader. A pick is one sample in one slot, from the start of its visit to its release.
 """
 
 from __future__ import annotations
@@ -32,11 +32,13 @@ class EpochPlan:
     epoch, node, first_step, steps : int
         Which; steps before `first_step` are empty.
     batch_ptr, ids, pick, source : ndarray
-        Rows of every step: sample, the pick that delivers it (-1 where a peer sends it) and the node it comes from.
+        Rows of every step: sample, the pick that delivers it (-1 where a peer sends it) and the node it comes
+        from.
     send_ptr, send_ids, send_pick, send_to : ndarray
         What goes to peers at every step, in the order of the reference batch.
     visit_ptr, visit_ids, visit_due : ndarray
-        Visits in reading order; samples ascend within a visit; visit v is complete before step ``visit_due[v]``.
+        Visits in reading order; samples ascend within a visit; visit v is complete before step
+        ``visit_due[v]``.
     need : ndarray, shape (S,)
         Visits that must be complete before each step.
     carried : ndarray
@@ -92,7 +94,8 @@ class Draft:
     ids : ndarray of int64, shape (P,)
         Sample of every pick.
     due, visit : ndarray of int64, shape (P,)
-        Step before which it is read (-1: carried) and the visit it belongs to; visits of a step are ordered by number.
+        Step before which it is read (-1: carried) and the visit it belongs to; visits of a step are ordered
+        by number.
     use : ndarray of int64, shape (P,)
         Its use in this epoch; -1 without one.
     later : ndarray of int64, shape (P,)
@@ -179,8 +182,8 @@ def within(draft: Draft, slots: int, lead: int, soon: int) -> Draft:
             continue
         if victims.size < excess and step < draft.steps and room == 0:
             raise InvalidArgument(
-                f"buffer: found {slots} slots, but a step needs {int(held[step])} samples at the same time; expected "
-                "a larger buffer_bytes, or overflow='peer'"
+                f"buffer: found {slots} slots, but a step needs {int(held[step])} samples at the same time; "
+                "expected a larger buffer_bytes, or overflow='peer'"
             )
         if victims.size == 0:
             return draft
@@ -255,7 +258,9 @@ def finished(draft: Draft, share: NodeShare, *, epoch: int, node: int, width: in
     fresh = held + np.flatnonzero(draft.last[held:] >= 0)
     fresh = fresh[np.lexsort((draft.ids[fresh], draft.visit[fresh], draft.due[fresh]))]
     due, visit = draft.due[fresh], draft.visit[fresh]
-    starts = np.flatnonzero(np.append(True, (np.diff(due) != 0) | (np.diff(visit) != 0))) if len(fresh) else fresh
+    starts = (
+        np.flatnonzero(np.append(True, (np.diff(due) != 0) | (np.diff(visit) != 0))) if len(fresh) else fresh
+    )
     number = np.full(len(draft.ids), -1)
     number[:held] = np.arange(held)
     number[fresh] = held + np.arange(len(fresh))

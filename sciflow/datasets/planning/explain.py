@@ -37,14 +37,14 @@ def _sizes(header: Header) -> list[str]:
     shuffle = "no exact shuffle" if header.order.startswith("block") else "exact shuffle"
     kind = f"chunks of {header.samples_per_chunk}, decoded whole" if header.filtered else "read one by one"
     share = header.slots * header.num_nodes / header.samples
-    storage = header.storage
+    storage, total = header.storage, _bytes(header.samples * header.sample_bytes)
     return [
-        f"samples   {header.samples} of {_bytes(header.sample_bytes)}, {_bytes(header.samples * header.sample_bytes)} in"
-        f" all, {kind}",
-        f"batches   {header.global_batch_size} a step on {header.num_nodes} node(s), {header.steps} steps an epoch, "
-        f"tail {header.tail}",
+        f"samples   {header.samples} of {_bytes(header.sample_bytes)}, {total} in all, {kind}",
+        f"batches   {header.global_batch_size} a step on {header.num_nodes} node(s), {header.steps} steps "
+        f"an epoch, tail {header.tail}",
         f"order     {header.order}, seed {header.seed}: {shuffle}",
-        f"buffer    {header.slots} samples a node, {min(share, 1):.0%} of all; {header.lead} step(s) of read-ahead",
+        f"buffer    {header.slots} samples a node, {min(share, 1):.0%} of all; "
+        f"{header.lead} step(s) of read-ahead",
         f"storage   {storage.alpha * 1e3:.3g} ms an operation, {storage.beta / 1e6:.4g} MB/s, decoding "
         f"{_rate(storage.decode)} ({storage.origin})",
     ]
@@ -80,8 +80,8 @@ def _caveat(header: Header) -> str:
     part = min(header.slots * header.num_nodes / header.samples, 1.0)
     if header.strategy == "pin" and part < 1 and header.sample_bytes >= 4 * max(header.gap_bytes, 1):
         return (
-            "Samples are large against what storage reads in the time of one operation: the order of reads does not "
-            f"matter, and only the {part:.0%} held in memory is saved."
+            "Samples are large against what storage reads in the time of one operation: the order of reads "
+            f"does not matter, and only the {part:.0%} held in memory is saved."
         )
     return ""
 

@@ -87,11 +87,13 @@ class Header:
     def __post_init__(self) -> None:
         for name, kinds in (("strategy", Strategy), ("overflow", Overflow), ("tail", Tail)):
             if (found := getattr(self, name)) not in get_args(kinds):
-                raise InvalidArgument(f"{name}: found {found!r}, expected one of {', '.join(get_args(kinds))}")
+                raise InvalidArgument(
+                    f"{name}: found {found!r}, expected one of {', '.join(get_args(kinds))}"
+                )
         if self.num_nodes < 1 or self.global_batch_size < self.num_nodes:
             raise InvalidArgument(
-                f"num_nodes: found {self.num_nodes} with global_batch_size {self.global_batch_size}, expected at "
-                "least one node and one sample a node and batch"
+                f"num_nodes: found {self.num_nodes} with global_batch_size {self.global_batch_size}, "
+                "expected at least one node and one sample a node and batch"
             )
         if self.overflow != "variable" and self.global_batch_size % self.num_nodes:
             raise InvalidArgument(
@@ -100,8 +102,8 @@ class Header:
             )
         if self.steps < 1:
             raise InvalidArgument(
-                f"global_batch_size: found {self.global_batch_size} for {self.samples} samples, expected at most as "
-                "many, or tail='short' or 'pad'"
+                f"global_batch_size: found {self.global_batch_size} for {self.samples} samples, "
+                "expected at most as many, or tail='short' or 'pad'"
             )
 
     @property
@@ -167,7 +169,9 @@ class Header:
         if version != FORMAT_VERSION:
             raise Unsupported(f"plan: found format version {version}, this release reads {FORMAT_VERSION}")
         if unknown := set(given) ^ {each.name for each in fields(cls)}:
-            raise InvalidArgument(f"plan: found unknown or no {', '.join(sorted(unknown))}; make the plan again")
+            raise InvalidArgument(
+                f"plan: found unknown or no {', '.join(sorted(unknown))}; make the plan again"
+            )
         return cls(**given | {"storage": StorageModel(**given["storage"])})
 
     def digest(self) -> str:

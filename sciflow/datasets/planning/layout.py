@@ -1,4 +1,4 @@
-"""What a planner asks of a source of samples: how many there are, how large, and what one read or decode gives."""
+"""What a planner asks of a source: how many samples there are, how large, what one read or decode gives."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Layout:
         for name in ("samples", "samples_per_chunk"):
             if (value := getattr(self, name)) < 1:
                 raise InvalidArgument(f"{name}: found {value}, expected at least 1")
-        if not 0 < self.stored_fraction:
+        if not self.stored_fraction > 0:
             raise InvalidArgument(f"stored_fraction: found {self.stored_fraction}, expected more than 0")
 
     @property

@@ -1,7 +1,7 @@
 """The order in which an epoch uses its samples, and the global batches cut from it.
 
 ```
-order (torch | feistel | block:SIZE | explicit:FILE.npy) ─ permutation(epoch) ─▶ tail (drop | short | pad) ─▶ global batches
+order (torch | feistel | block:SIZE | explicit:FILE.npy) ─▶ permutation ─ tail (drop | short | pad) ─▶ batches
 ```
 
 Every order is a permutation of all samples and a pure function of (seed, epoch).
@@ -18,7 +18,16 @@ from numpy.typing import NDArray
 
 from sciflow.errors import InvalidArgument, StalePlan
 
-__all__ = ["BlockOrder", "ExplicitOrder", "FeistelOrder", "Order", "Tail", "TorchOrder", "make_order", "sequence"]
+__all__ = [
+    "BlockOrder",
+    "ExplicitOrder",
+    "FeistelOrder",
+    "Order",
+    "Tail",
+    "TorchOrder",
+    "make_order",
+    "sequence",
+]
 
 Ids = NDArray[np.integer[Any]]
 Tail = Literal["drop", "short", "pad"]
@@ -55,7 +64,8 @@ class TorchOrder:
             import torch
         except ImportError as error:
             raise InvalidArgument(
-                "order='torch' needs PyTorch, which is not installed: pip install 'sciflow[torch]', or order='feistel'"
+                "order='torch' needs PyTorch, which is not installed: pip install 'sciflow[torch]', "
+                "or order='feistel'"
             ) from error
         generator = torch.Generator()
         generator.manual_seed(self.seed + epoch)
@@ -66,8 +76,8 @@ class TorchOrder:
 class FeistelOrder:
     """A permutation in O(1) memory with an inverse: a Feistel network over the next even number of bits.
 
-    Values outside of 0 to N - 1 walk on along their cycle until they are inside. The statistics are those of a
-    shuffle for training; it is no cipher.
+    Values outside of 0 to N - 1 walk on along their cycle until they are inside. The statistics are those of
+    a shuffle for training; it is no cipher.
 
     Parameters
     ----------
@@ -87,7 +97,7 @@ class FeistelOrder:
 
     def permutation(self, epoch: int) -> Ids:
         """All samples in the order of `epoch`."""
-        out = np.empty(self.samples, np.int32 if self.samples < 2**31 else np.int64)
+        out: Ids = np.empty(self.samples, np.int32 if self.samples < 2**31 else np.int64)
         for first in range(0, self.samples, _SLICE):
             stop = min(first + _SLICE, self.samples)
             out[first:stop] = self.at(epoch, np.arange(first, stop))
@@ -140,7 +150,9 @@ class BlockOrder:
 
     def __init__(self, samples: int, seed: int, block: int) -> None:
         if block < 1:
-            raise InvalidArgument(f"order: found block:{block}, expected at least one sample, as in block:1024")
+            raise InvalidArgument(
+                f"order: found block:{block}, expected at least one sample, as in block:1024"
+            )
         self.samples, self.seed, self.block = samples, seed, block
 
     def permutation(self, epoch: int) -> Ids:
@@ -177,7 +189,9 @@ class ExplicitOrder:
             )
         self.digest = hashlib.sha256(np.ascontiguousarray(self._lists).data).hexdigest()
         if digest and digest != self.digest:
-            raise StalePlan(f"{path}: found SHA-256 {self.digest}, planned with {digest}; make the plan again")
+            raise StalePlan(
+                f"{path}: found SHA-256 {self.digest}, planned with {digest}; make the plan again"
+            )
 
     @property
     def epochs(self) -> int:
@@ -190,7 +204,9 @@ class ExplicitOrder:
             raise InvalidArgument(f"{self.path}: found {len(self._lists)} epochs, expected more than {epoch}")
         given: NDArray[np.int64] = np.array(self._lists[epoch], np.int64)
         if given.min() < 0 or given.max() >= self.samples or len(np.unique(given)) != self.samples:
-            raise InvalidArgument(f"{self.path}: epoch {epoch} is not a permutation of 0 to {self.samples - 1}")
+            raise InvalidArgument(
+                f"{self.path}: epoch {epoch} is not a permutation of 0 to {self.samples - 1}"
+            )
         return _narrow(given, self.samples)
 
 
@@ -256,7 +272,8 @@ def sequence(permutation: Ids, global_batch_size: int, tail: Tail) -> Ids:
         return permutation[: steps * global_batch_size]
     if tail == "short":
         return permutation
-    return np.resize(permutation, steps * global_batch_size)
+    rows: Ids = np.resize(permutation, steps * global_batch_size)
+    return rows
 
 
 def _narrow(ids: NDArray[np.int64], samples: int) -> Ids:

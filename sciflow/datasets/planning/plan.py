@@ -99,7 +99,9 @@ class Plan:
     def ids(self, epoch: int, step: int) -> NDArray[np.int64]:
         """A global batch in reference order, int64[G]; the same for any number of nodes."""
         batch = self.header.global_batch_size
-        found: NDArray[np.int64] = self._assignment(epoch).sequence[step * batch : (step + 1) * batch].astype(np.int64)
+        found: NDArray[np.int64] = (
+            self._assignment(epoch).sequence[step * batch : (step + 1) * batch].astype(np.int64)
+        )
         return found
 
     def batch(self, epoch: int, step: int, node: int) -> NDArray[np.int64]:
@@ -138,7 +140,9 @@ class Plan:
         """
         self._check_node(node)
         if not (start[0] >= 0 and 0 <= start[1] < self.header.steps):
-            raise InvalidArgument(f"start: found {start}, expected an epoch >= 0, a step below {self.header.steps}")
+            raise InvalidArgument(
+                f"start: found {start}, expected an epoch >= 0, a step below {self.header.steps}"
+            )
         return self._epochs(node, start, stop)
 
     def simulate(self, epochs: int = 4) -> Simulation:
@@ -221,10 +225,11 @@ def make_plan(
     strategy : "auto", "pin", "bof" or "elevator", default "auto"
         How reads are arranged; "auto" takes the cheapest by `storage`. Name one only to compare.
     overflow : "peer", "read" or "variable", default "peer"
-        With several nodes: samples beyond a node's share of a batch are sent by the node that has them, read again by
-        the one that lacks them, or stay, so that local batches differ and the loss must be weighted.
+        With several nodes: samples beyond a node's share of a batch are sent by the node that has them, read
+        again by the one that lacks them, or stay, so that local batches differ and the loss must be weighted.
     order : str, default "torch"
-        "torch", "feistel" (no PyTorch, O(1) memory), "explicit:FILE.npy", or "block:SIZE", which is no exact shuffle.
+        "torch", "feistel" (no PyTorch, O(1) memory), "explicit:FILE.npy", or "block:SIZE", which is no exact
+        shuffle.
     storage : StorageModel, optional
         Costs; probed on the source if not given.
 
@@ -263,8 +268,8 @@ def make_plan(
     )
     if slots < 2 * header.batch:
         raise InvalidArgument(
-            f"buffer_bytes: found {buffer_bytes}, which holds {slots} samples of {source.sample_bytes} bytes; expected "
-            f"at least {2 * header.batch * source.sample_bytes}, two batches of {header.batch}"
+            f"buffer_bytes: found {buffer_bytes}, which holds {slots} samples of {source.sample_bytes} "
+            f"bytes; expected at least {2 * header.batch * source.sample_bytes}, two batches of {header.batch}"
         )
     lead = min(max(slots // (16 * header.batch), 1), _MOST_LEAD, header.steps)
     header = replace(header, lead=lead if slots >= 4 * header.batch else 0)
@@ -274,7 +279,7 @@ def make_plan(
 def _settled(header: Header, strategy: Strategy | Literal["auto"], order: Order) -> Header:
     """The header with the settings of its strategy."""
     found = choose.options(header)
-    predicted = {name: option.seconds for name, option in found.items()}
+    predicted: dict[str, float] = {each: option.seconds for each, option in found.items()}
     predicted["plain"] = choose.plain_seconds(header)
     name = min(found, key=lambda each: found[each].seconds) if strategy == "auto" else strategy
     chosen = found.get(name, choose.Option(strategy=name, seconds=0.0))

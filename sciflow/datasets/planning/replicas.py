@@ -1,8 +1,8 @@
 """Second homes: the first samples of every stripe are pinned by another node as well.
 
-With everything buffered, a node's share of a random batch varies by about sqrt(b). A sample with two homes can be used on
-either, so the surplus of one node flows to others without a transfer. Flows are found for all batches at once: direct ones
-first, then over one node between.
+With everything buffered, a node's share of a random batch varies by about sqrt(b). A sample with two homes
+can be used on either, so the surplus of one node flows to others without a transfer. Flows are found for all
+batches at once: direct ones first, then over one node between.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def replicas_on(header: Header, node: int) -> Ints:
         return np.empty(0, np.int64)
     zones = [first + np.arange(header.replicas) for first in header.bounds[:-1]]
     ids = np.concatenate(zones).astype(np.int64)
-    return ids[alternative(header, ids, header.home(ids)) == node]
+    found: Ints = ids[alternative(header, ids, header.home(ids)) == node]
+    return found
 
 
 def rebalanced(header: Header, batches: NDArray[np.integer[Any]], home: Ints, target: Ints) -> Ints:
@@ -68,7 +69,7 @@ def rebalanced(header: Header, batches: NDArray[np.integer[Any]], home: Ints, ta
     pair = np.where(second >= 0, home * nodes + second, nodes * nodes)
     cells = nodes * nodes + 1
     room = np.bincount((step * cells + pair).ravel(), minlength=steps * cells).reshape(steps, cells)
-    flow = _flows(counts - target, room[:, :-1].reshape(steps, nodes, nodes)).reshape(steps, -1)
+    flow = _flows(counts - target, room[:, :-1].reshape(steps, nodes, nodes).copy()).reshape(steps, -1)
     flow = np.concatenate([flow, np.zeros((steps, 1), np.int64)], axis=1)
     in_groups = np.argsort(pair.astype(np.uint16 if cells < 2**16 else np.uint32), axis=1, kind="stable")
     sorted_pair = np.take_along_axis(pair, in_groups, axis=1)
@@ -80,7 +81,7 @@ def rebalanced(header: Header, batches: NDArray[np.integer[Any]], home: Ints, ta
 
 
 def _flows(surplus: Ints, room: Ints) -> Ints:
-    """Samples of each batch that go from node to node, shape (steps, W, W), at most `room` of them."""
+    """Samples of each batch from node to node, shape (steps, W, W), at most `room`, which is used up."""
     nodes = surplus.shape[1]
     flow, here = np.zeros_like(room), np.arange(nodes)
     for hop in range(1, nodes):

@@ -48,7 +48,7 @@ class StorageModel:
     origin: str = "assumed"
 
     def __post_init__(self) -> None:
-        if not (0 <= self.alpha < float("inf") and 0 < self.beta and 0 <= self.decode < float("inf")):
+        if not (0 <= self.alpha < float("inf") and self.beta > 0 and 0 <= self.decode < float("inf")):
             raise InvalidArgument(
                 f"storage: found alpha={self.alpha}, beta={self.beta}, decode={self.decode}; expected "
                 "alpha >= 0 s, beta > 0 B/s, decode >= 0 s/B"
@@ -56,7 +56,7 @@ class StorageModel:
 
     @property
     def gap_bytes(self) -> int:
-        """alpha beta: over a gap of at most so many bytes, reading on is cheaper than a second operation."""
+        """Alpha beta: over a gap of at most so many bytes, reading on is cheaper than a second operation."""
         return int(min(self.alpha * self.beta, 2.0**40))
 
     def to_json(self) -> str:
@@ -81,14 +81,14 @@ class StorageModel:
     def probe(cls, source: Source, *, seconds: float = 2.0) -> StorageModel:
         """Measure on the files of a source: small reads at random, long ones in order, a few decodes.
 
-        Files are dropped from this process's page cache first, where the system lets it. The probe is small: a
-        busy file system gives other numbers a minute later, and a plan is exact whatever the numbers are.
+        Files are dropped from this process's page cache first, where the system lets it. The probe is small:
+        a busy file system gives other numbers a minute later, and a plan is exact whatever the numbers are.
 
         Parameters
         ----------
         source : Source
-            Its attribute ``paths`` names files; its method ``read(first, stop)`` decodes. Where it has neither, the
-            defaults are returned.
+            Its attribute ``paths`` names files; its method ``read(first, stop)`` decodes. Where it has
+            neither, the defaults are returned.
         seconds : float, default 2.0
             After which no further read starts.
 
@@ -123,7 +123,11 @@ def _probe_files(paths: Sequence[Path], seconds: float) -> tuple[float, float]:
     finally:
         os.close(descriptor)
     per_small, per_large, read = float(np.median(small)), float(np.median(large)), min(_LARGE, size)
-    beta = (read - _SMALL) / (per_large - per_small) if read > _SMALL and per_large > per_small else read / per_large
+    beta = (
+        (read - _SMALL) / (per_large - per_small)
+        if read > _SMALL and per_large > per_small
+        else read / per_large
+    )
     return max(per_small - _SMALL / beta, 0.0), beta
 
 
@@ -140,7 +144,7 @@ def _timed(descriptor: int, offsets: Sequence[int], count: int, seconds: float) 
 
 
 def _probe_decode(source: Source, read: Callable[[int, int], Any], seconds: float) -> float:
-    """Thread seconds per raw byte of decoding whole chunks: CPU time, so that waiting for the disk is not in it."""
+    """CPU seconds per raw byte of decoding whole chunks, so that waiting for the disk is not in it."""
     unit, taken = source.layout.unit, []
     stop = time.perf_counter() + seconds
     for first in range(0, min(len(source), 8 * unit), unit):
