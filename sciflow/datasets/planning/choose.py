@@ -14,6 +14,7 @@ T(bof)         = chunks fetched          (alpha + chunk)              counted on
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,7 +30,7 @@ __all__ = ["Option", "fitted_lap", "options", "plain_seconds", "replicas"]
 _BLOCK_BYTES = 4 << 20
 _FEWEST_BLOCKS = 64
 _STAND_IN = 4096
-_EXACT_UP_TO = 2_000_000
+_EXACT_UP_TO = 1 << 22
 _PINS_TRIED = 33
 _NODES_TRIED = 8
 
@@ -74,10 +75,19 @@ def stripe(header: Header) -> int:
     return int(np.diff(header.bounds).max())
 
 
-def transit(header: Header) -> int:
-    """Slots for samples that are read at their step: those of ``lead + 1`` batches."""
-    spread = 4 * math.isqrt(header.batch) if header.overflow == "variable" and header.num_nodes > 1 else 0
-    return (header.lead + 1) * (header.batch + spread)
+def transit(header: Header, pinned: float) -> int:
+    """Slots for samples that are read at their step, where a fraction of the stripe is pinned.
+
+    Those of ``lead + 1`` batches on average, and five standard deviations; without a peer that sends them, what
+    is above a node's share is read as well.
+    """
+    steps = header.lead + 1
+    expected = steps * header.batch * (1 - pinned)
+    most = expected + 5 * math.sqrt(expected)
+    if header.overflow == "read" and header.num_nodes > 1:
+        most += 2 * steps * math.sqrt(header.batch)
+    equal = header.num_nodes == 1 or header.overflow != "variable"
+    return math.ceil(min(most, steps * header.batch) if equal else most)
 
 
 def replicas(header: Header, chosen: Option) -> int:
@@ -95,7 +105,7 @@ def replicas(header: Header, chosen: Option) -> int:
     ):
         return 0
     smallest = int(np.diff(header.bounds).min())
-    room = header.slots - here - transit(header)
+    room = header.slots - here - transit(header, 1.0)
     return max(min(math.ceil(2 * here / math.sqrt(header.batch)), room, smallest), 0)
 
 
@@ -106,7 +116,10 @@ def _chunk_seconds(header: Header) -> float:
 
 def _pin(header: Header) -> Option:
     here, unit = stripe(header), header.layout.unit
-    pins = here if header.slots >= here else max(header.slots - transit(header), 0) // unit * unit
+    fitting = bisect_right(
+        range(1, here + 1), header.slots, key=lambda pins: pins + transit(header, pins / here)
+    )
+    pins = fitting if fitting == here else fitting // unit * unit
     seconds = (here - pins) * (header.storage.alpha + _chunk_seconds(header))
     return Option(strategy="pin", seconds=seconds, pins=pins)
 
@@ -114,15 +127,15 @@ def _pin(header: Header) -> Option:
 def _elevator(header: Header) -> Option:
     """The elevator with the number of pins that costs least; at least so many that a lap lasts one epoch."""
     here, unit = stripe(header), header.layout.unit
-    room = header.slots - header.lead * header.batch - math.isqrt(header.slots)
+    moving = min(1.0, 2 * max(1 - header.slots / here, 0.0))
+    room = header.slots - header.lead * header.batch * moving - 2 * math.sqrt(header.slots * moving)
     part = min(max(room / here, 1e-6), 1.0)
     least = max(0.0, 2 * part - 1)
     tried = [least + (part - least) * k / _PINS_TRIED for k in range(_PINS_TRIED)]
     seconds, best = min((_elevator_seconds(header, here, part, pinned), pinned) for pinned in tried)
     pins = min(math.ceil(best * here / unit), here // unit) * unit
-    moving = max(here - pins, 1)
-    share = min(2 * max(part * here - pins, 0) / moving, 1.0)
-    block = _block(header, moving)
+    share = min(2 * max(part * here - pins, 0) / max(here - pins, 1), 1.0)
+    block = _block(header, here - pins)
     return Option(
         strategy="elevator",
         seconds=seconds,
@@ -197,14 +210,16 @@ def fitted_lap(header: Header, order: Order) -> int:
     Returns
     -------
     int
-        1/256 steps; the estimate itself for stripes of millions of samples, whose shuffles differ little.
+        1/256 steps; the estimate itself for more than four million samples, whose shuffles differ little.
     """
-    nodes = min(header.num_nodes, _EXACT_UP_TO // stripe(header), _NODES_TRIED)
-    if not nodes:
+    if header.samples > _EXACT_UP_TO:
         return header.lap
+    nodes = min(header.num_nodes, _NODES_TRIED)
     assigned = [assign(header, order, epoch) for epoch in range(_epochs_of(order, 3))]
     uses = [[uses_of(header, each.share(node)) for each in assigned] for node in range(nodes)]
-    room = header.slots - math.isqrt(header.slots) // min(nodes, 2)
+    room = header.slots - math.isqrt(header.slots * (stripe(header) - header.pins) // stripe(header)) // min(
+        nodes, 2
+    )
     low, high = header.lap // 2, min(header.lap * 5 // 4, header.steps * LAP_UNITS)
     if _fits(header, high, uses, room):
         return high

@@ -6,7 +6,8 @@ stripe:  | pins | block 0 | block 1 | ... | block n-1 |    visit v reads block v
 ```
 
 A sample waits for its use between 0 and one lap, half a lap on average: with room for a fraction c of the
-samples a lap may last 2 c epochs, so that the file is read 1 / (2 c) times an epoch, in order. Without laps (strategy pin) samples that are not pinned are read at their step.
+samples a lap may last 2 c epochs, so that the file is read 1 / (2 c) times an epoch, in order. Without laps
+(strategy pin) samples that are not pinned are read at their step.
 
 Pins, and what the cold start of a run finds missing, are read in windows of 1, 2, 4, ... steps, each sorted
 by place.

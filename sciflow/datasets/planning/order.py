@@ -33,7 +33,7 @@ Ids = NDArray[np.integer[Any]]
 Tail = Literal["drop", "short", "pad"]
 
 _ROUNDS = 7
-_SLICE = 1 << 20
+_SLICE = 1 << 15
 _SHUFFLED_TOGETHER = 16
 
 

@@ -268,10 +268,11 @@ def make_plan(
     )
     if slots < 2 * header.batch:
         raise InvalidArgument(
-            f"buffer_bytes: found {buffer_bytes}, which holds {slots} samples of {source.sample_bytes} "
-            f"bytes; expected at least {2 * header.batch * source.sample_bytes}, two batches of {header.batch}"
+            f"buffer_bytes: found {buffer_bytes}, which holds {slots} samples of "
+            f"{source.sample_bytes} bytes; expected at least {2 * header.batch * source.sample_bytes}, "
+            f"two batches of {header.batch}"
         )
-    lead = min(max(slots // (16 * header.batch), 1), _MOST_LEAD, header.steps)
+    lead = min(max(slots // (32 * header.batch), 1), _MOST_LEAD, header.steps)
     header = replace(header, lead=lead if slots >= 4 * header.batch else 0)
     return Plan(_settled(header, strategy, made))
 
