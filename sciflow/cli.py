@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from sciflow._plan_command import plan
 from sciflow.bounds import Bound, BoundKind
 from sciflow.errors import BoundViolated, InvalidArgument, SciflowError
 
@@ -339,6 +340,9 @@ def train_codec(
         {"epochs": epochs, "patience": patience, "seed": seed},
     )
     sys.stdout.write(found + "\n")
+
+
+app.command(no_args_is_help=True)(plan)
 
 
 def run(arguments: Sequence[str]) -> int:

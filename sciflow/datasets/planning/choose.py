@@ -78,8 +78,8 @@ def stripe(header: Header) -> int:
 def transit(header: Header, pinned: float) -> int:
     """Slots for samples that are read at their step, where a fraction of the stripe is pinned.
 
-    Those of ``lead + 1`` batches on average, and five standard deviations; without a peer that sends them, what
-    is above a node's share is read as well.
+    Those of ``lead + 1`` batches on average, and five standard deviations; with overflow "read" also what is
+    above a node's share.
     """
     steps = header.lead + 1
     expected = steps * header.batch * (1 - pinned)
