@@ -1,4 +1,4 @@
-"""Policies of other loaders against plans, on the same shuffles and memory; and what an order of epochs is worth."""
+"""Policies of other loaders against plans at equal memory; and what an order of epochs is worth."""
 
 from __future__ import annotations
 

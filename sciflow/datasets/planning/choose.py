@@ -111,7 +111,8 @@ def replicas(header: Header, chosen: Option) -> int:
 
 def _chunk_seconds(header: Header) -> float:
     size = header.layout.unit * header.sample_bytes
-    return size * (header.stored_fraction / header.storage.beta + header.storage.decode)
+    decode = header.storage.decode if header.filtered else 0.0
+    return size * (header.stored_fraction / header.storage.beta + decode)
 
 
 def _pin(header: Header) -> Option:
