@@ -41,7 +41,7 @@ def test_the_reference_is_the_distributed_sampler() -> None:
     samples, nodes, batch, epochs = 203, 4, 8, 3
     for tail, drop in (("drop", True), ("short", False)):
         plan = plan_of(
-            samples - samples % nodes, part=0.5, nodes=nodes, batch=batch, order="torch", tail=tail
+            samples - samples % nodes, part=0.7, nodes=nodes, batch=batch, order="torch", tail=tail
         )
         samplers = [
             torch_data.DistributedSampler(range(plan.header.samples), nodes, rank, seed=0, drop_last=drop)
@@ -58,7 +58,7 @@ def test_the_reference_is_the_distributed_sampler() -> None:
 
 def test_padding_is_that_of_the_distributed_sampler() -> None:
     torch_data = pytest.importorskip("torch.utils.data")
-    plan = plan_of(203, part=0.5, nodes=4, batch=8, order="torch", tail="pad", seed=3)
+    plan = plan_of(203, part=0.7, nodes=4, batch=8, order="torch", tail="pad", seed=3)
     width = plan.header.global_batch_size
     ranks = [list(torch_data.DistributedSampler(range(203), width, rank, seed=3)) for rank in range(width)]
     for step in range(plan.header.steps):

@@ -86,7 +86,8 @@ def test_a_changed_source_is_named() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"buffer_bytes": 1024}, "two batches of 16"),
+        ({"buffer_bytes": 1024}, "32 samples, for batches of 16"),
+        ({"num_nodes": 4, "global_batch_size": 4, "buffer_bytes": 3072}, "4 samples, for batches of 1"),
         ({"global_batch_size": 2000}, "expected at most as many"),
         ({"num_nodes": 3, "global_batch_size": 16}, "multiple of num_nodes"),
         ({"num_nodes": 0}, "at least one node"),

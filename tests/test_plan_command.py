@@ -58,7 +58,7 @@ def test_plan_counts(capsys: Captured) -> None:
         (["--batch", "3"], "--samples and --sample-bytes"),
         (["in.h5", *NUMBERS], "expected one of them"),
         ([*NUMBERS, "--buffer", "much"], "expected bytes"),
-        ([*NUMBERS, "--buffer", "1kB"], "two batches of 64"),
+        ([*NUMBERS, "--buffer", "1kB"], "128 samples, for batches of 64"),
     ],
 )
 def test_what_is_wrong_is_one_line(capsys: Captured, arguments: list[str], message: str) -> None:

@@ -110,7 +110,7 @@ def test_the_elevator_is_the_one_of_the_rule(part: float) -> None:
 
 @pytest.mark.parametrize("strategy", ["pin", "elevator", "bof"])
 def test_slots_are_never_exceeded(strategy: str) -> None:
-    for part, nodes, m in itertools.product((0.07, 0.2, 0.55, 0.97), (1, 3), (1, 8)):
+    for part, nodes, m in itertools.product((0.1, 0.2, 0.55, 0.97), (1, 3), (1, 8)):
         plan = plan_of(1200, part=part, nodes=nodes, batch=12, m=m, strategy=strategy, tail="pad")
         replay(plan, 4)  # counts slots itself
 

@@ -25,7 +25,7 @@ from sciflow.datasets.planning.elevator import Elevator, Uses, uses_of
 from sciflow.datasets.planning.header import LAP_UNITS, Header, Strategy
 from sciflow.datasets.planning.order import ExplicitOrder, FeistelOrder, Order
 
-__all__ = ["Option", "fitted_lap", "options", "plain_seconds", "replicas"]
+__all__ = ["Option", "fewest_slots", "fitted_lap", "options", "plain_seconds", "replicas"]
 
 _BLOCK_BYTES = 4 << 20
 _FEWEST_BLOCKS = 64
@@ -73,6 +73,15 @@ def plain_seconds(header: Header) -> float:
 def stripe(header: Header) -> int:
     """Samples of the largest stripe."""
     return int(np.diff(header.bounds).max())
+
+
+def fewest_slots(header: Header) -> int:
+    """Slots that a node needs at least: two batches, and what one global batch may have at home."""
+    batch, width = header.batch, header.global_batch_size
+    if header.num_nodes == 1 or header.overflow == "read":
+        return 2 * batch
+    at_home = batch + 6 * math.isqrt(batch) + 6
+    return max(2 * batch, width if header.order.startswith("block") else min(at_home, width))
 
 
 def transit(header: Header, pinned: float) -> int:

@@ -183,7 +183,7 @@ def within(draft: Draft, slots: int, lead: int, soon: int) -> Draft:
         if victims.size < excess and step < draft.steps and room == 0:
             raise InvalidArgument(
                 f"buffer: found {slots} slots, but a step needs {int(held[step])} samples at the same time; "
-                "expected a larger buffer_bytes, or overflow='peer'"
+                "expected a larger buffer_bytes, or overflow='read'"
             )
         if victims.size == 0:
             return draft

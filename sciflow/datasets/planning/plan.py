@@ -240,7 +240,8 @@ def make_plan(
     Raises
     ------
     InvalidArgument
-        If the buffer does not hold two of a node's batches, or an argument is out of its domain.
+        If the buffer does not hold two of a node's batches and what it may have to send, or an argument is
+        out of its domain.
     """
     if order == "block":
         order = "block:1024"
@@ -266,11 +267,11 @@ def make_plan(
         overflow=overflow,
         storage=storage or StorageModel.probe(source),
     )
-    if slots < 2 * header.batch:
+    if slots < (least := choose.fewest_slots(header)):
         raise InvalidArgument(
-            f"buffer_bytes: found {buffer_bytes}, which holds {slots} samples of "
-            f"{source.sample_bytes} bytes; expected at least {2 * header.batch * source.sample_bytes}, "
-            f"two batches of {header.batch}"
+            f"buffer_bytes: found {buffer_bytes}, which holds {slots} samples of {source.sample_bytes} "
+            f"bytes; expected at least {least * source.sample_bytes}: {least} samples, for batches of "
+            f"{header.batch}"
         )
     lead = min(max(slots // (32 * header.batch), 1), _MOST_LEAD, header.steps)
     header = replace(header, lead=lead if slots >= 4 * header.batch else 0)

@@ -24,6 +24,8 @@ __all__ = ["StorageModel"]
 
 _SMALL, _LARGE = 4096, 4 << 20
 _FEWEST = 3
+_LEAST_ALPHA = 2e-5
+"""Seconds: a read of our own takes as long even out of memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +111,7 @@ class StorageModel:
 
 
 def _probe_files(paths: Sequence[Path], seconds: float) -> tuple[float, float]:
-    """Alpha and beta by medians over the largest file."""
+    """Alpha and beta by lower quartiles of reads of the largest file."""
     path = max(paths, key=lambda each: each.stat().st_size)
     size = path.stat().st_size
     descriptor = os.open(path, os.O_RDONLY)
@@ -122,13 +124,10 @@ def _probe_files(paths: Sequence[Path], seconds: float) -> tuple[float, float]:
         large = _timed(descriptor, list(range(0, max(size - _LARGE, 1), _LARGE))[:64], _LARGE, seconds / 2)
     finally:
         os.close(descriptor)
-    per_small, per_large, read = float(np.median(small)), float(np.median(large)), min(_LARGE, size)
-    beta = (
-        (read - _SMALL) / (per_large - per_small)
-        if read > _SMALL and per_large > per_small
-        else read / per_large
-    )
-    return max(per_small - _SMALL / beta, 0.0), beta
+    per_small, per_large = (float(np.percentile(taken, 25)) for taken in (small, large))  # others read, too
+    rest = min(_LARGE, size) - _SMALL
+    beta = rest / (per_large - per_small) if rest > 0 and per_large > per_small else _SMALL / per_small
+    return max(per_small - _SMALL / beta, _LEAST_ALPHA), beta
 
 
 def _timed(descriptor: int, offsets: Sequence[int], count: int, seconds: float) -> list[float]:
