@@ -131,7 +131,7 @@ def _pin(header: Header) -> Option:
     )
     pins = fitting if fitting == here else fitting // unit * unit
     seconds = (here - pins) * (header.storage.alpha + _chunk_seconds(header))
-    return Option(strategy="pin", seconds=seconds, pins=pins)
+    return Option(strategy="pin", seconds=seconds, pins=pins, block=_block(header, here))
 
 
 def _elevator(header: Header) -> Option:

@@ -9,7 +9,7 @@ A sample waits for its use between 0 and one lap, half a lap on average: with ro
 samples a lap may last 2 c epochs, so that the file is read 1 / (2 c) times an epoch, in order. Without laps
 (strategy pin) samples that are not pinned are read at their step.
 
-Pins, and what the cold start of a run finds missing, are read in windows of 1, 2, 4, ... steps, each sorted
+Pins, and what the cold start of a run finds missing, are read in windows of 1, 4, 16, ... steps, each sorted
 by place.
 """
 
@@ -29,7 +29,6 @@ from sciflow.datasets.planning.replicas import replicas_on
 __all__ = ["Elevator", "Laps", "Uses", "uses_of"]
 
 Ints = NDArray[np.int64]
-_LONGEST_WINDOW = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +208,6 @@ class Elevator:
     def _window(self, steps: Ints, begin: int) -> Ints:
         """First step of the window of the cold start that a step is in; its own after the start."""
         since = begin + steps - self._start
-        length = np.minimum(2 ** np.floor(np.log2(since + 1)).astype(np.int64), _LONGEST_WINDOW)
-        first: Ints = np.maximum(self._start - begin + (since + 1) // length * length - 1, 0)
+        length = 4 ** (np.log2(3 * since + 1) // 2).astype(np.int64)
+        first: Ints = np.maximum(self._start - begin + (length - 1) // 3, 0)
         return first

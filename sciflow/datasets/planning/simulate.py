@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Counters", "Simulation", "counted", "simulated"]
 
+READ_BYTES = 4 << 20
+"""A longer run is read in several operations."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counters:
@@ -123,16 +126,20 @@ def counted(header: Header, nodes: list[EpochPlan]) -> Counters:
 
 
 def _reads(header: Header, plan: EpochPlan) -> tuple[int, int, int]:
-    """Operations, bytes and decodes, with runs of a visit merged over gaps of at most `gap_bytes`."""
+    """Operations, bytes and decodes: runs of visits due together, merged over gaps of at most `gap_bytes`."""
     if not len(plan.visit_ids):
         return 0, 0, 0
     unit = header.layout.unit
-    visit = np.repeat(np.arange(len(plan.visit_due)), np.diff(plan.visit_ptr))
+    due = np.repeat(plan.visit_due, np.diff(plan.visit_ptr))
     chunk = plan.visit_ids // unit
-    new = np.append(True, (np.diff(chunk) != 0) | (np.diff(visit) != 0))
-    chunk, visit = chunk[new], visit[new]
+    new = np.append(True, (np.diff(chunk) != 0) | (np.diff(due) != 0))
+    chunk, due = chunk[new], due[new]
     chunk_bytes = unit * header.sample_bytes * header.stored_fraction
     gaps = np.diff(chunk) - 1
-    joined = (np.diff(visit) == 0) & (gaps * chunk_bytes <= header.gap_bytes)
+    starts = np.flatnonzero(
+        np.append(True, (np.diff(due) != 0) | (gaps < 0) | (gaps * chunk_bytes > header.gap_bytes))
+    )
+    ends = np.append(starts[1:], len(chunk)) - 1
+    sizes = (chunk[ends] - chunk[starts] + 1) * chunk_bytes
     decodes = len(chunk) if header.filtered else 0
-    return 1 + int((~joined).sum()), int((len(chunk) + int(gaps[joined].sum())) * chunk_bytes), decodes
+    return int(np.ceil(sizes / max(READ_BYTES, chunk_bytes)).sum()), int(sizes.sum()), decodes
