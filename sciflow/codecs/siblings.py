@@ -49,7 +49,7 @@ async def read_siblings(place: object, names: Sequence[str], chunk: tuple[int, .
     if not isinstance(place, StorePath) or found is None or len(index) != len(chunk):
         raise AuxMismatch(
             f"the chunk needs {', '.join(map(repr, names))} beside it, and {place!r} does not say where that "
-            "is: such a store is made without shards and with Zarr's own chunk keys"
+            "is: open the group that holds the array, for example with sciflow.open, not the array alone"
         )
     group = found["array"].rpartition("/")[0]
     own = await asynchronous.open_array(store=StorePath(place.store, found["array"]), mode="r")

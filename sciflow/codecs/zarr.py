@@ -106,7 +106,7 @@ class SZ(Serializer[SZConfig], ArrayBytesCodecPartialDecodeMixin):
         sentinel_bits(self.config.preserve, dtype)
 
     def _encode(self, array: NDArray[Any], spec: ArraySpec) -> bytes:
-        return sz.encode(array, _with_fill(self.config, spec))
+        return sz.encode(array, _with_fill(self.config, spec.fill_value, array.dtype))
 
     def _decode(self, stream: NDArray[np.uint8], spec: ArraySpec) -> NDArray[Any]:
         header = sz.info(stream)
@@ -211,19 +211,19 @@ class GWLZ(Serializer[GWLZConfig], ArrayBytesCodecPartialDecodeMixin):
             sentinel_bits(self.config.base.config.preserve, dtype)
 
     def _encode(self, array: NDArray[Any], spec: ArraySpec) -> bytes:
-        return self.encode_beside(array, spec, aux=[])
+        return self.encode_beside(array, [], fill_value=spec.fill_value)
 
-    def encode_beside(self, array: NDArray[Any], spec: ArraySpec, *, aux: Sequence[NDArray[Any]]) -> bytes:
+    def encode_beside(self, array: NDArray[Any], aux: Sequence[NDArray[Any]], *, fill_value: Any) -> bytes:
         """Return the stream of a chunk whose filters read other variables too.
 
         Parameters
         ----------
         array : ndarray, float32|float64
             The whole chunk, padded.
-        spec : ArraySpec
-            Of the chunk.
         aux : sequence of ndarray
             The same chunk of each variable that ``config.aux`` names, decoded.
+        fill_value : scalar
+            Of the array.
 
         Raises
         ------
@@ -232,7 +232,7 @@ class GWLZ(Serializer[GWLZConfig], ArrayBytesCodecPartialDecodeMixin):
         """
         config = self.config
         if isinstance(config.base, SZBase):
-            config = config.with_base(SZBase(_with_fill(config.base.config, spec)))
+            config = config.with_base(SZBase(_with_fill(config.base.config, fill_value, array.dtype)))
         return gwlz.encode(array, config, aux=aux)
 
     def _decode(self, stream: NDArray[np.uint8], spec: ArraySpec) -> NDArray[Any]:
@@ -293,9 +293,9 @@ async def _read_run(
     return as_bytes_view(buffer.as_numpy_array())
 
 
-def _with_fill(config: SZConfig, spec: ArraySpec) -> SZConfig:
+def _with_fill(config: SZConfig, fill_value: Any, dtype: np.dtype[Any]) -> SZConfig:
     """Treat a finite fill value as a sentinel: padding then costs nothing, and no range or mean counts it."""
-    fill = float(np.asarray(spec.fill_value).astype(spec.dtype.to_native_dtype()))
+    fill = float(np.asarray(fill_value).astype(dtype))
     mean_matters = config.bound.kind == "psnr" or config.bound.mse is not None
     if not math.isfinite(fill) or (fill == 0.0 and not mean_matters):
         return config
