@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 __all__ = ["BaseCurve", "Point"]
 
@@ -22,6 +23,8 @@ _NEAR = math.log(1.02)
 """A squared error this near to the one asked for, relatively, is a measurement of it."""
 _AIM = 0.99
 """Of the error asked for: what is tried, so that it is met."""
+_PROBES = 8
+"""More where size and error do not follow the bound."""
 _ENCODES = 2
 """More of the whole array, at most, for one question."""
 
@@ -57,6 +60,7 @@ class BaseCurve:
     def __init__(self, measure: Callable[[float], Point]) -> None:
         self._measure = measure
         self._points: list[Point] = []
+        self._probed = False
 
     def add(self, point: Point) -> None:
         """Take a point that is known."""
@@ -82,10 +86,26 @@ class BaseCurve:
             if any(math.isclose(p.parameter, parameter, rel_tol=1e-3) for p in self._points):
                 break
             self.at(parameter)
+        if self._is_rough():
+            self._probe()
         met = [p.size for p in self._points if p.mse <= mse]
         if not met:
             return float(min(self._points, key=lambda p: p.mse).size)
         return min(self._line(mse), min(met))
+
+    def _is_rough(self) -> bool:
+        """Whether a tighter bound took fewer bytes, or left a larger error, somewhere."""
+        points = sorted(self._points, key=lambda p: p.parameter)
+        return any(a.size < b.size or a.mse > b.mse for a, b in pairwise(points))
+
+    def _probe(self) -> None:
+        """Look at more of the curve, once: such a base may have found that data lie on a lattice."""
+        if self._probed:
+            return
+        self._probed = True
+        low, high = (pick(p.parameter for p in self._points) for pick in (min, max))
+        for k in range(1, _PROBES + 1):
+            self.at(low + (high - low) * k / (_PROBES + 1))
 
     def _useful(self) -> list[Point]:
         return [p for p in self._points if p.mse > 0]

@@ -50,7 +50,7 @@ _SQUARABLE = (1e-140, 1e140)
 """Bounds whose square stays a normal double."""
 _MARGIN = 0.1
 """Share of what an enhancer is worth that it must gain over a base whose bytes cannot be measured."""
-_GAIN = 0.995
+_GAIN = 0.99
 """Share of what the base alone would take that a stream may have, or the enhancer is left out."""
 _TIGHTER = (0.9, 0.8)
 """Parts of the bound that the base is held to, so that fewer corrections have to be taken back ..."""
@@ -124,15 +124,19 @@ class Coder:
         tried = [coded]
         if coded.outcome["mark_bytes"] > _MARKED * coded.size and self._config.enhancer != "cnn":
             tried += [self._tightened(curve, part, worth, bound) for part in _TIGHTER]
-        best, least = None, _GAIN
-        for each in tried:
-            if each.outcome["kind"] == 0 or not each.mse < coded.base_mse or each.outcome["exact"]:
-                continue
-            packed = self._wrap(each, bound)
-            share = len(packed) / curve.bytes_for(each.mse) if each.mse > 0 else 1.0
-            if share < least:
-                best, least = packed, share
-        return best
+        useful = [
+            each
+            for each in tried
+            if each.outcome["kind"] and 0.0 < each.mse < each.base_mse and not each.outcome["exact"]
+        ]
+        for each in useful:
+            curve.bytes_for(each.mse)  # all there is to know of the base, before any is judged by it
+        packed = [self._wrap(each, bound) for each in useful]
+        shares = [
+            len(stream) / curve.bytes_for(each.mse) for stream, each in zip(packed, useful, strict=True)
+        ]
+        least = min(shares, default=1.0)
+        return packed[shares.index(least)] if least < _GAIN else None
 
     def _tightened(self, curve: BaseCurve, part: float, worth: float, bound: float) -> _Coded:
         """Enhance what the base gives at a part of its bound; the values are held to all of it."""

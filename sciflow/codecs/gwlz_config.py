@@ -270,10 +270,12 @@ def _model_bytes(shared: bytes | str | None) -> bytes:
 
 
 def _names(aux: Iterable[str]) -> tuple[str, ...]:
-    names = (aux,) if isinstance(aux, str) else tuple(aux)
-    good = all(name not in ("", ".", "..") and "/" not in name for name in names)
-    if not good or len(names) > MAX_AUX or len(set(names)) != len(names):
+    names = tuple(aux)
+    good = all(
+        isinstance(name, str) and name not in ("", ".", "..") and "/" not in name for name in list[Any](names)
+    )
+    if isinstance(aux, str) or not good or len(names) > MAX_AUX or len(set(names)) != len(names):
         raise InvalidArgument(
-            f"aux={aux!r}: expected up to {MAX_AUX} different names of variables in the same group"
+            f"aux={aux!r}: expected a list of up to {MAX_AUX} different names of variables in the same group"
         )
     return names

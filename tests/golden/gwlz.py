@@ -46,7 +46,7 @@ def beside(shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
     """What another variable decodes to: the ridges, less noise, scaled; with a hole."""
     field = np.rint(waves(shape, "<f8") * 16) * -3 + 100
     field[2, 3:7] = np.nan
-    return field.astype(dtype)
+    return np.asarray(field.astype(dtype))
 
 
 def holed() -> NDArray[Any]:
