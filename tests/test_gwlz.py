@@ -149,7 +149,10 @@ def test_what_is_held_and_what_was_reached_are_told() -> None:
         error = np.abs(field.astype("f8") - gwlz.decode(stream, config)).max()
         found = gwlz.info(stream)
         assert found.bound is not None
-        assert found.error is not None
+        assert error <= found.bound.value
+        if found.error is None:
+            assert (config.target, found.enhancer) == ("bound", "off")
+            continue
         assert error <= found.error <= 1.000001 * error
         assert error <= found.bound.value <= max(3 * error, 1e-3)
 

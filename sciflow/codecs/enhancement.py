@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +39,8 @@ DEFAULT_GROUPS = 16
 _DEFAULT_NETWORKS = 4
 _SEARCHES = 6
 """Base streams that are tried for a PSNR."""
+_PROBES = 6
+"""More of them where size does not follow the bound."""
 _CLOSE = 0.002
 """A squared error this near below its target, relatively, is not searched further."""
 WORTH = (0.1, 0.6)
@@ -192,11 +195,9 @@ class Coder:
         bound = base.value or math.sqrt(3.0 * target)
         low, high = 0.0, math.inf  # bounds that meet the target, and that do not
         best: _Coded | None = None
+        tried: dict[float, _Coded] = {}
         for _ in range(_SEARCHES):
-            moved = base.with_bound(bound)
-            stream = moved.encode(self._array)
-            worth = sum(WORTH) / 2 * len(stream) if enhanced else 0.0
-            coded = self._enhance(moved, stream, worth=worth, bound=0.0, own=enhanced)
+            coded = tried[bound] = self._moved(bound, enhanced=enhanced)
             if coded.mse <= target:
                 low = max(low, bound)
                 best = coded if best is None or coded.size <= best.size else best
@@ -207,18 +208,23 @@ class Coder:
             step = math.sqrt(target / coded.mse) if coded.mse > 0 else 4.0
             wanted = bound * min(max(step * (1 - _CLOSE / 4), 0.25), 4.0)
             bound = wanted if low < wanted < high else _between(low, high, wanted)
+        if _is_rough(tried):
+            others = [self._moved(each, enhanced=enhanced) for each in _spread(tried)]
+            met = [coded for coded in others if coded.mse <= target]
+            best = min([*met, *([best] if best else [])], key=lambda coded: coded.size, default=None)
         while best is None:  # coarse steps of the base: go down until it is met
             bound /= 2.0
-            coded = self._enhance(
-                base.with_bound(bound),
-                base.with_bound(bound).encode(self._array),
-                worth=0.0,
-                bound=0.0,
-                own=False,
-            )
+            coded = self._moved(bound, enhanced=False)
             if coded.mse <= target or bound < math.sqrt(target) / 64:
                 best = coded
         return best
+
+    def _moved(self, bound: float, *, enhanced: bool) -> _Coded:
+        """What comes of another bound of the base."""
+        moved = self._config.base.with_bound(bound)
+        stream = moved.encode(self._array)
+        worth = sum(WORTH) / 2 * len(stream) if enhanced else 0.0
+        return self._enhance(moved, stream, worth=worth, bound=0.0, own=enhanced)
 
     def _smallest_change(self) -> bytes:
         """A constant array, or a PSNR that no double reaches: the base is asked for next to every bit."""
@@ -378,6 +384,18 @@ class Coder:
                 aux=digests(self._aux) if coded.outcome["aux"] else (),
             )
         )
+
+
+def _is_rough(tried: Mapping[float, _Coded]) -> bool:
+    """Whether a looser bound took more bytes, by more than a per cent, somewhere."""
+    sizes = [len(tried[bound].base) for bound in sorted(tried)]
+    return any(tight < 0.99 * loose for tight, loose in pairwise(sizes))
+
+
+def _spread(tried: Mapping[float, _Coded]) -> list[float]:
+    """Bounds between the tightest and the loosest that were tried."""
+    low, high = min(tried), max(tried)
+    return [low + (high - low) * k / (_PROBES + 1) for k in range(1, _PROBES + 1)]
 
 
 def _between(low: float, high: float, wanted: float) -> float:
