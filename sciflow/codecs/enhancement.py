@@ -59,8 +59,8 @@ _TIGHTER = (0.9, 0.8)
 """Parts of the bound that the base is held to, so that fewer corrections have to be taken back ..."""
 _MARKED = 0.01
 """... tried where the marks of those take more than this part of the stream."""
-NETWORK = 3
-"""The kind of a body that begins with a network."""
+_SHARED, NETWORK = 2, 3
+"""Kinds of bodies: those that need a shared enhancer, and those that begin with a network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +125,10 @@ class Coder:
     def _least(self, curve: BaseCurve, coded: _Coded, worth: float, bound: float) -> bytes | None:
         """The smallest stream against what the base alone takes for its error; None where none pays."""
         tried = [coded]
+        kind = coded.outcome["kind"]
+        if self._config.shared and kind:  # the other of shared and own
+            other = {"own": kind == _SHARED, "shared": kind != _SHARED}
+            tried.append(self._enhance(self._config.base, coded.base, worth=worth, bound=bound, **other))
         if coded.outcome["mark_bytes"] > _MARKED * coded.size and self._config.enhancer != "cnn":
             tried += [self._tightened(curve, part, worth, bound) for part in _TIGHTER]
         useful = [
@@ -255,17 +259,24 @@ class Coder:
             return float(np.mean(squares, where=keep)) if keep.any() else 0.0
 
     def _enhance(
-        self, base: BaseCodec, stream: bytes, *, worth: float, bound: float, own: bool = True
+        self,
+        base: BaseCodec,
+        stream: bytes,
+        *,
+        worth: float,
+        bound: float,
+        own: bool = True,
+        shared: bool = True,
     ) -> _Coded:
         decoded = base.decode(memoryview(stream), self._stored.dtype, self._stored.shape)
         tuned = base.tuned if isinstance(base, ChainBase) else None
         if own and worth > 0.0 and self._config.enhancer == "cnn" and self._stored.size >= _FEWEST:
             return self._with_network(stream, decoded, bound, tuned)
-        values, body, outcome = self._run(decoded, worth=worth, bound=bound, own=own)
+        values, body, outcome = self._run(decoded, worth=worth, bound=bound, own=own, shared=shared)
         return _Coded(stream, body, values, outcome, tuned)
 
     def _run(
-        self, decoded: NDArray[Any], *, worth: float, bound: float, own: bool
+        self, decoded: NDArray[Any], *, worth: float, bound: float, own: bool, shared: bool = True
     ) -> tuple[NDArray[Any], bytes, EnhanceOutcome]:
         """Let the engine enhance what was decoded."""
         values = np.empty_like(self._stored)
@@ -274,7 +285,7 @@ class Coder:
             "n_groups": self._config.n_groups or DEFAULT_GROUPS,
             "worth": worth,
             "own": own,
-            "shared": self._config.shared if worth > 0.0 else b"",
+            "shared": self._config.shared if worth > 0.0 and shared else b"",
             "preserve": self._patterns,
             "bound": bound,
             "aux": self._aux if own else [],

@@ -109,6 +109,7 @@ class SZ(NumcodecsCodec[SZConfig]):
 
     Examples
     --------
+    >>> from sciflow import Bound
     >>> codec = SZ(Bound.abs(0.01))
     >>> field = np.linspace(0.0, 1.0, 10_000, dtype="f4").reshape(100, 100)
     >>> bool(np.abs(codec.decode(codec.encode(field)) - field).max() <= 0.01)
@@ -177,6 +178,7 @@ class GWLZ(NumcodecsCodec[GWLZConfig]):
 
     Examples
     --------
+    >>> from sciflow import Bound
     >>> codec = GWLZ(SZ(Bound.abs(0.01)))
     >>> field = np.linspace(0.0, 1.0, 10_000, dtype="f4").reshape(100, 100)
     >>> bool(np.abs(codec.decode(codec.encode(field)) - field).max() <= 0.01)
