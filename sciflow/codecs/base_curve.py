@@ -86,17 +86,21 @@ class BaseCurve:
             if any(math.isclose(p.parameter, parameter, rel_tol=1e-3) for p in self._points):
                 break
             self.at(parameter)
-        if self._is_rough():
+        if self.is_rough():
             self._probe()
+        return self.known_bytes_for(mse)
+
+    def is_rough(self) -> bool:
+        """Whether a tighter bound took fewer bytes, or left a larger error, somewhere."""
+        points = sorted(self._points, key=lambda p: p.parameter)
+        return any(a.size < b.size or a.mse > b.mse for a, b in pairwise(points))
+
+    def known_bytes_for(self, mse: float) -> float:
+        """The same from what was encoded so far."""
         met = [p.size for p in self._points if p.mse <= mse]
         if not met:
             return float(min(self._points, key=lambda p: p.mse).size)
         return min(self._line(mse), min(met))
-
-    def _is_rough(self) -> bool:
-        """Whether a tighter bound took fewer bytes, or left a larger error, somewhere."""
-        points = sorted(self._points, key=lambda p: p.parameter)
-        return any(a.size < b.size or a.mse > b.mse for a, b in pairwise(points))
 
     def _probe(self) -> None:
         """Look at more of the curve, once: such a base may have found that data lie on a lattice."""

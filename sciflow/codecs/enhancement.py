@@ -136,14 +136,20 @@ class Coder:
             for each in tried
             if each.outcome["kind"] and 0.0 < each.mse < each.base_mse and not each.outcome["exact"]
         ]
-        for each in useful:
-            curve.bytes_for(each.mse)  # all there is to know of the base, before any is judged by it
         packed = [self._wrap(each, bound) for each in useful]
-        shares = [
-            len(stream) / curve.bytes_for(each.mse) for stream, each in zip(packed, useful, strict=True)
-        ]
-        least = min(shares, default=1.0)
-        return packed[shares.index(least)] if least < _GAIN else None
+        measured = set[int]()
+        while useful:
+            shares = [
+                len(stream) / curve.known_bytes_for(each.mse)
+                for stream, each in zip(packed, useful, strict=True)
+            ]
+            least = min(range(len(useful)), key=shares.__getitem__)
+            if least in measured:
+                return packed[least] if shares[least] < _GAIN else None
+            for k in range(len(useful)) if curve.is_rough() else [least]:
+                measured.add(k)
+                curve.bytes_for(useful[k].mse)  # what is known of others may change with it
+        return None
 
     def _tightened(self, curve: BaseCurve, part: float, worth: float, bound: float) -> _Coded:
         """Enhance what the base gives at a part of its bound; the values are held to all of it."""
