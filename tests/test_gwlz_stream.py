@@ -211,6 +211,23 @@ class TestOtherVariables:
                 gwlz.encode(FIELD, self.CONFIG, aux=aux)
 
 
+@pytest.mark.parametrize("head", [3 | 1 << 6, 3 | 2 << 6, 3 | 3 << 2, 0])
+def test_a_model_of_another_version_is_corrupt(head: int) -> None:
+    """Bits that no version sets, and numbers that none has."""
+    model = read_enhanced(memoryview(STREAM)).body[2:]
+    size = read_enhanced(memoryview(STREAM)).body[1]
+    assert size < 128
+    body = bytes([1, size, head]) + model[1:]
+    assert outcome(lambda s: gwlz.decode(s, CONFIG), resealed(STREAM, body)) == "Corrupt"
+
+
+def test_a_model_that_reads_others_needs_a_stream_that_names_them() -> None:
+    other = TestOtherVariables
+    body = read_enhanced(memoryview(other.STREAM)).body
+    with pytest.raises(Corrupt):
+        gwlz.decode(resealed(STREAM, body), CONFIG)
+
+
 def test_the_shared_golden_needs_its_model() -> None:
     name = next(name for name, entry in ENTRIES.items() if entry["example"] == "shared")
     with pytest.raises(reference_gwlz.OtherModel):
