@@ -27,6 +27,21 @@ enhance::FitOptions read_fit(const nb::dict& o) {
     return f;
 }
 
+// Arrays that are read beside another one; `good` becomes false where one is of another shape.
+struct AuxBuffers {
+    std::vector<std::unique_ptr<Buffer>> held;
+    std::vector<enhance::AuxArray> arrays;
+    bool good = true;
+
+    AuxBuffers(const nb::list& list, const Shape& shape) : good(list.size() <= enhance::MAX_AUX) {
+        for (nb::handle a : list) {
+            held.push_back(std::make_unique<Buffer>(a, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT));
+            good = good && fits(*held.back(), shape, held.back()->item());
+            arrays.push_back({held.back()->data(), held.back()->item() == 8});
+        }
+    }
+};
+
 nb::dict describe(const enhance::Outcome& o) {
     nb::dict d;
     d["kind"] = static_cast<int>(o.kind);
@@ -36,6 +51,9 @@ nb::dict describe(const enhance::Outcome& o) {
     d["most"] = o.most;
     d["cells"] = o.cells;
     d["exact"] = o.exact;
+    d["mark_bytes"] = o.mark_bytes;
+    d["reach"] = o.reach;
+    d["aux"] = o.aux;
     return d;
 }
 
@@ -46,12 +64,14 @@ nb::tuple enhance_encode(nb::handle original, nb::handle decoded, const Shape& s
     const nb::object shared_object = options["shared"];
     const Buffer shared(shared_object, PyBUF_C_CONTIGUOUS);
     const auto patterns = nb::cast<std::vector<uint64_t>>(options["preserve"]);
-    enhance::Request r{read_fit(options), nb::cast<double>(options["bound"]), nb::cast<bool>(options["own"]),
-                       shared.bytes(), patterns};
+    const AuxBuffers aux(options.contains("aux") ? nb::cast<nb::list>(options["aux"]) : nb::list(), shape);
+    enhance::Request r{
+        read_fit(options), nb::cast<double>(options["bound"]), nb::cast<bool>(options["own"]), shared.bytes(), patterns,
+        aux.arrays};
     enhance::Outcome outcome;
     Status s = Status::bad_argument;
     const size_t item = x.item();
-    if (fits(x, shape, item) && fits(y, shape, item) && fits(z, shape, item)) {
+    if (fits(x, shape, item) && fits(y, shape, item) && fits(z, shape, item) && aux.good) {
         nb::gil_scoped_release free;
         const auto run = [&]<class T>(T*) {
             s = enhance::encode(static_cast<const T*>(x.data()), static_cast<const T*>(y.data()), shape, r,
@@ -63,16 +83,18 @@ nb::tuple enhance_encode(nb::handle original, nb::handle decoded, const Shape& s
     return nb::make_tuple(static_cast<int>(s), nb::bytes(outcome.body.data(), outcome.body.size()), describe(outcome));
 }
 
-int enhance_decode(nb::handle body, nb::handle shared, nb::handle decoded, const Shape& shape, nb::handle out) {
+int enhance_decode(nb::handle body, nb::handle shared, nb::handle decoded, const Shape& shape, nb::handle out,
+                   const nb::list& others) {
     const Buffer in(body, PyBUF_C_CONTIGUOUS), model(shared, PyBUF_C_CONTIGUOUS);
     const Buffer y(decoded, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT);
     const Buffer z(out, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | PyBUF_WRITABLE);
     const size_t item = y.item();
-    if (!fits(y, shape, item) || !fits(z, shape, item)) return static_cast<int>(Status::bad_argument);
+    const AuxBuffers aux(others, shape);
+    if (!fits(y, shape, item) || !fits(z, shape, item) || !aux.good) return static_cast<int>(Status::bad_argument);
+    const enhance::Beside beside{model.bytes(), aux.arrays};
     nb::gil_scoped_release free;
     const auto run = [&]<class T>(T*) {
-        return enhance::decode(in.bytes(), model.bytes(), static_cast<const T*>(y.data()), shape,
-                               static_cast<T*>(z.data()));
+        return enhance::decode(in.bytes(), beside, static_cast<const T*>(y.data()), shape, static_cast<T*>(z.data()));
     };
     return static_cast<int>(item == 4 ? run(static_cast<float*>(nullptr)) : run(static_cast<double*>(nullptr)));
 }
@@ -112,6 +134,6 @@ void sciflow::register_enhance(nb::module_& m) {
     m.def("enhance_encode", &enhance_encode, nb::arg("original"), nb::arg("decoded"), nb::arg("shape"), nb::arg("opts"),
           nb::arg("out"));
     m.def("enhance_decode", &enhance_decode, nb::arg("body"), nb::arg("shared"), nb::arg("decoded"), nb::arg("shape"),
-          nb::arg("out"));
+          nb::arg("out"), nb::arg("aux") = nb::list());
     m.def("enhance_fit", &enhance_fit, nb::arg("arrays"), nb::arg("shapes"), nb::arg("opts"));
 }

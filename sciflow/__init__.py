@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sciflow.bounds import Bound, Resolved, ValueRange, resolve
     from sciflow.codecs.numcodecs import GWLZ, SZ
     from sciflow.errors import (
+        AuxMismatch,
         BoundViolated,
         Corrupt,
         InvalidArgument,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "GWLZ",
     "SZ",
+    "AuxMismatch",
     "Bound",
     "BoundViolated",
     "Corrupt",

@@ -53,6 +53,7 @@ class EnhanceOptions(TypedDict):
     shared: bytes
     preserve: list[int]
     bound: float
+    aux: NotRequired[list[NDArray[Any]]]
 
 class EnhanceOutcome(TypedDict):
     kind: int
@@ -62,6 +63,9 @@ class EnhanceOutcome(TypedDict):
     most: float
     cells: int
     exact: int
+    mark_bytes: int
+    reach: float
+    aux: int
 
 def encode(data: NDArray[Any], shape: tuple[int, ...], opts: EncodeOptions) -> tuple[int, bytes]: ...
 def decode_into(stream: Buffer, out: NDArray[Any], threads: int) -> tuple[int, int]: ...
@@ -76,7 +80,12 @@ def enhance_encode(
     out: NDArray[Any],
 ) -> tuple[int, bytes, EnhanceOutcome]: ...
 def enhance_decode(
-    body: Buffer, shared: Buffer, decoded: NDArray[Any], shape: tuple[int, ...], out: NDArray[Any]
+    body: Buffer,
+    shared: Buffer,
+    decoded: NDArray[Any],
+    shape: tuple[int, ...],
+    out: NDArray[Any],
+    aux: list[NDArray[Any]] = ...,
 ) -> int: ...
 def enhance_fit(
     arrays: list[NDArray[Any]], shapes: list[tuple[int, ...]], opts: EnhanceOptions

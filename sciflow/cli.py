@@ -114,6 +114,15 @@ _Var = Annotated[
         rich_help_panel=_BOUND,
     ),
 ]
+_Aux = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--aux",
+        metavar="NAME=OTHER,...",
+        help="Enhance NAME with what other variables of the same shape decode to. Repeatable.",
+        rich_help_panel=_STORE,
+    ),
+]
 _Workers = Annotated[
     int | None, typer.Option("--workers", help="Processes of a Dask cluster; threads without.", min=1)
 ]
@@ -147,6 +156,7 @@ def compress(
         bool,
         typer.Option("--enhance", help="Same bounds, less mean square error.", rich_help_panel=_STORE),
     ] = False,
+    aux: _Aux = None,
     workers: _Workers = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace OUT if it is a store.", rich_help_panel=_STORE)
@@ -180,6 +190,8 @@ def compress(
     * `sciflow compress in.nc out.zarr --psnr 70 --level max --chunks time=24,lat=-1,lon=-1`
 
     * `sciflow compress in.nc out.zarr --rel 1e-3 --dry-run`
+
+    * `sciflow compress in.nc out.zarr --rel 1e-2 --enhance --aux baryons=dark_matter`
     """
     from sciflow import store as stores
 
@@ -199,6 +211,7 @@ def compress(
         per_variable=_bounds_by_name(var or []),
         regions=_regions_by_name(region or []),
         enhance=enhance,
+        aux=_aux_by_name(aux or []),
         level=level.value,
         chunks=chunks,
         rewrite_safe=rewrite_safe,
@@ -291,7 +304,7 @@ def fit_enhancer(
     """
     import json
 
-    from sciflow.store.enhancing import fit_enhancer as fit
+    from sciflow.store.fitting import fit_enhancer as fit
 
     asked = _one_bound({"abs": abs_, "rel": rel, "psnr": psnr})
     found = fit(source, bound=asked, per_variable=_bounds_by_name(var or []))
@@ -415,6 +428,16 @@ def _regions_by_name(texts: list[str]) -> dict[str, tuple[str, dict[int, str | N
         if known != mask:
             raise InvalidArgument(f"--region {text}: the regions of {name!r} are those of {known!r} already")
         bounds[int(behind[0])] = behind[1]
+    return found
+
+
+def _aux_by_name(texts: list[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for text in texts:
+        name, _, others = text.partition("=")
+        if not (name and others):
+            raise InvalidArgument(f"--aux {text}: expected NAME=OTHER or NAME=OTHER,OTHER as in t=u,v")
+        found.setdefault(name, []).extend(others.split(","))
     return found
 
 

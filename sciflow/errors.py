@@ -9,6 +9,7 @@ SciflowError
 ├── Unsupported                       well-formed, but newer than this release or not built in
 ├── BoundViolated                     the promise was broken: our bug, please report
 ├── ModelMismatch                     a learned stream met another model than the one it names
+│   └── AuxMismatch                   ... or other variables beside it than its encoder had
 ├── SourceChanged                     a file is not the one that was opened
 ├── StalePlan                         an access plan was made for data that have changed since
 └── StoreError                        the target exists, is half-written or cannot be written
@@ -18,6 +19,7 @@ SciflowError
 from __future__ import annotations
 
 __all__ = [
+    "AuxMismatch",
     "BoundViolated",
     "Corrupt",
     "InvalidArgument",
@@ -62,6 +64,10 @@ class BoundViolated(SciflowError):
 
 class ModelMismatch(SciflowError):
     """A learned stream names a model that is not the one at hand."""
+
+
+class AuxMismatch(ModelMismatch):
+    """A stream needs other variables that are missing, of another shape, or not those of its encoder."""
 
 
 class SourceChanged(SciflowError):

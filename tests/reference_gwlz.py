@@ -6,6 +6,7 @@ import itertools
 import math
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -150,6 +151,7 @@ class Model:
     second: int
     unit: float
     origin: float
+    aux: list[tuple[float, float]]
     shift: int = 0
     coarse: int = 0
     activity: list[int] = field(default_factory=list)
@@ -174,10 +176,13 @@ def edges(bits: Bits, count: Number, number: Number) -> list[int]:
 def read_model(data: bytes) -> Model:
     fields = Fields(data)
     head, unit, origin = fields.u8(), fields.of("f"), fields.of("f")
-    model = Model(head & 3, head >> 2, unit, origin)
+    require(head < 64, "head")
+    others = [(fields.of("f"), fields.of("f")) for _ in range(head >> 4)]
+    model = Model(head & 3, head >> 2 & 3, unit, origin, others)
     require(model.axes > 0 and model.second <= 2, "head")
-    require(math.isfinite(unit) and unit > 0 and math.isfinite(origin), "unit and origin")
-    bits = Bits(data[9:])
+    for u, o in [(unit, origin), *others]:
+        require(math.isfinite(u) and u > 0 and math.isfinite(o), "unit and origin")
+    bits = Bits(data[fields.at :])
     s, c, e, f = Number(), Number(), Number(), Number()
     model.shift, model.coarse = s.get(bits), s.get(bits)
     require(model.coarse <= model.shift <= 14, "shift")
@@ -197,17 +202,18 @@ def read_model(data: bytes) -> Model:
 def read_filters(bits: Bits, model: Model, count: int) -> None:
     pairs = steps(model.axes)
     kinds = [0 if sum(map(abs, step)) == 1 else 1 for step in pairs]
-    kinds = [*kinds, *(kind + 2 for kind in kinds), 4]
-    numbers, difference = [Number() for _ in range(5)], Chance()
+    kinds = [*kinds, *(kind + 2 for kind in kinds)]
+    kinds = [*kinds, *[kind + 5 for kind in kinds] * len(model.aux), 4]
+    numbers, difference = [Number() for _ in range(9)], Chance()
     raw: list[list[int]] = []
     for k in range(count):
         before = raw[-1] if k and bits.bit(difference) else [0] * len(kinds)
         raw.append([b + numbers[kind].signed(bits) for b, kind in zip(before, kinds, strict=True)])
     n = len(pairs)
     for weights in raw:
-        scaled = [w if j < n else w << model.coarse for j, w in enumerate(weights)]
+        reach = ([32766] * n + [48] * n) * (1 + len(model.aux)) + [32]
+        scaled = [w if most == 32766 else w << model.coarse for w, most in zip(weights, reach, strict=True)]
         require(max(map(abs, [*weights, *scaled])) <= 32767, "weights")
-        reach = [32766] * n + [48] * n + [32]
         total = sum(abs(w) * most for w, most in zip(scaled, reach, strict=True))
         require((1 << 14) + total < 1 << 31, "sum of weights")
         model.filters.append(scaled)
@@ -220,9 +226,9 @@ def volume(shape: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
     return math.prod(long[:-3]), inner
 
 
-def integers(y: Values, model: Model, patterns: list[int]) -> tuple[Values, NDArray[np.bool_]]:
+def integers(y: Values, unit: float, origin: float, patterns: list[int]) -> tuple[Values, NDArray[np.bool_]]:
     with np.errstate(invalid="ignore", over="ignore"):
-        scaled = np.rint((y.astype(np.float64) - float(model.origin)) * (1.0 / float(model.unit)))
+        scaled = np.rint((y.astype(np.float64) - origin) * (1.0 / unit))
     raw = y.view(f"u{y.itemsize}")
     hole = (
         ~(np.abs(scaled) < 2.0**30) | ((y == 0) & np.signbit(y)) | np.isin(raw, np.array(patterns, raw.dtype))
@@ -268,9 +274,13 @@ def cut(v: Values, most: int) -> Values:
     return np.clip(v, -most, most)
 
 
-def corrections(t: Values, model: Model) -> Values:
-    pairs = [(shifted(t, step) - t, shifted(t, tuple(-d for d in step)) - t) for step in steps(model.axes)]
-    features = [cut(u, most) + cut(v, most) for most in (16383, 24) for u, v in pairs]
+def corrections(t: Values, beside: list[Values], model: Model) -> Values:
+    features = []
+    for s in [t, *beside]:
+        pairs = [
+            (shifted(s, step) - s, shifted(s, tuple(-d for d in step)) - s) for step in steps(model.axes)
+        ]
+        features += [cut(u, most) + cut(v, most) for most in (16383, 24) for u, v in pairs]
     features.append(np.full_like(t, 32))
     weights = np.array(model.filters)[np.array(model.filter_of)[classes(t, model)]]
     total = sum(weights[..., j] * feature for j, feature in enumerate(features))
@@ -294,14 +304,14 @@ def marks(fields: Fields, h: Values, limit: int) -> NDArray[np.bool_]:
     return mark
 
 
-def enhance(body: bytes, y: Values, shared: bytes) -> Values:
+def enhance(body: bytes, y: Values, shared: bytes, aux: list[Values]) -> Values:
     """Section 3."""
     fields = Fields(body)
     kind = fields.u8()
     require(kind <= 2, "kind")
     out = y.copy().reshape(-1)
     if kind:
-        out = corrected(fields, kind, y, shared)
+        out = corrected(fields, kind, y, shared, aux)
     count, at, where = fields.varint(), 0, []
     require(count <= out.size, "exact values")
     for _ in range(count):
@@ -315,7 +325,7 @@ def enhance(body: bytes, y: Values, shared: bytes) -> Values:
     return out
 
 
-def corrected(fields: Fields, kind: int, y: Values, shared: bytes) -> Values:
+def corrected(fields: Fields, kind: int, y: Values, shared: bytes, aux: list[Values]) -> Values:
     if kind == 1:
         data = fields.take(fields.varint())
     else:
@@ -328,10 +338,13 @@ def corrected(fields: Fields, kind: int, y: Values, shared: bytes) -> Values:
     patterns = [fields.of("I" if y.itemsize == 4 else "Q") for _ in range(count)]
     slabs, inner = volume(y.shape)
     require(model.axes == len([n for n in inner if n != 1] or [1]) and y.size > 0, "axes")
+    require(len(model.aux) in (0, len(aux)), "others")
     h = np.empty((slabs, *inner), np.int64)
-    for slab, cells in zip(h, y.reshape(h.shape), strict=True):
-        t, hole = integers(cells, model, patterns)
-        slab[...] = np.where(hole, 0, corrections(t, model))
+    for k, slab in enumerate(h):
+        t, hole = integers(y.reshape(h.shape)[k], model.unit, model.origin, patterns)
+        scaled = zip(aux if model.aux else [], model.aux, strict=True)
+        beside = [integers(a.reshape(h.shape)[k], unit, origin, [])[0] for a, (unit, origin) in scaled]
+        slab[...] = np.where(hole, 0, corrections(t, beside, model))
     mark = marks(fields, h, limit)
     applied = np.where(mark, 0, cut(h.reshape(-1), limit))
     flat = y.reshape(-1)
@@ -340,8 +353,14 @@ def corrected(fields: Fields, kind: int, y: Values, shared: bytes) -> Values:
     return np.where(applied == 0, flat.view(f"u{y.itemsize}"), sums.view(f"u{y.itemsize}")).view(y.dtype)
 
 
-def decode(stream: bytes, shared: bytes = b"") -> Values:
-    """Return the array of a stream whose base codec is SZ.
+def check_numbers(fields: Fields, form: str) -> None:
+    for each in form:
+        value = fields.of(each) if each != "x" else fields.u8()
+        require(math.isfinite(value) and value >= 0, "bound, tuned, error, mse")
+
+
+def decode(stream: bytes, shared: bytes = b"", aux: Sequence[Values] = ()) -> Values:
+    """Return the array of a stream whose base codec is SZ; `aux`: other arrays as stored, native.
 
     Raises
     ------
@@ -353,14 +372,22 @@ def decode(stream: bytes, shared: bytes = b"") -> Values:
     if stream[0] == 0:
         return reference_decoder.decode(stream[1:])
     fields = Fields(stream)
+    if stream[0] == 1:
+        check_numbers(fields, "xff")
+        require(fields.of("I") == zlib.crc32(stream[:9] + stream[13:]), "checksum")
+        return reference_decoder.decode(stream[13:])
     require(fields.take(2) == b"GW", "magic")
-    if (fields.u8(), fields.u8()) > (0, 1):
+    version = fields.u8(), fields.u8()
+    if version > (0, 2):
         raise Unsupported
     flags = fields.u8()
-    require(flags < 8, "flags")
-    form = "d" * (flags & 1) + "d" * (flags >> 2) + "ff"
-    for value in [fields.of(each) for each in form]:
-        require(math.isfinite(value) and value >= 0, "bound, tuned, error, mse")
+    require(flags < (8 if version < (0, 2) else 16), "flags")
+    check_numbers(fields, "d" * (flags & 1) + "d" * (flags >> 2 & 1))
+    others = fields.u8() if flags & 8 else 0
+    require(others <= 3 and (others > 0) == (flags >= 8), "others")
+    if [fields.of("I") for _ in range(others)] != [crc32c(a.tobytes()) for a in aux[:others]]:
+        raise OtherModel
+    check_numbers(fields, "ff")
     kind, ndim = fields.u8(), fields.u8()
     require(kind < 8 and ndim <= 8, "dtype")
     stored = tuple(fields.varint() for _ in range(ndim))
@@ -370,7 +397,7 @@ def decode(stream: bytes, shared: bytes = b"") -> Values:
     y = reference_decoder.decode(stream[fields.at :])
     y = (y.T if y.flags.f_contiguous and not y.flags.c_contiguous else y).astype(f"=f{y.itemsize}")
     require(y.shape == stored and y.itemsize == (8 if kind & 1 else 4), "shape")
-    values = enhance(body, y, shared)
+    values = enhance(body, y, shared, list(aux[:others]))
     require(crc32c(values.tobytes()) == output, "checksum of the values")
     array = values.reshape(stored).astype(f"{'>' if kind & 2 else '<'}f{y.itemsize}")
     return array.T if kind & 4 else array

@@ -21,7 +21,7 @@ from sciflow.codecs import zarr as adapters
 from sciflow.codecs.enhancer import fit_shared
 from sciflow.codecs.gwlz import GWLZConfig
 from sciflow.codecs.sz import SZConfig
-from sciflow.errors import InvalidArgument, ModelMismatch, UnsupportedDtype
+from sciflow.errors import Corrupt, InvalidArgument, ModelMismatch, Unsupported, UnsupportedDtype
 from sciflow.testing import SENTINELS, assert_bounded, assert_same_bits, fields
 from tests.golden.gwlz import holed, waves
 
@@ -56,7 +56,7 @@ def psnr(x: Field, y: Field) -> float:
     return 20 * math.log10(float(np.ptp(x))) - 10 * math.log10(error) if error else math.inf
 
 
-@pytest.mark.parametrize("shape", [(9000,), (70, 90), (12, 24, 40), (2, 12, 24, 40)])
+@pytest.mark.parametrize("shape", [(9000,), (110, 120), (12, 24, 40), (2, 12, 24, 40)])
 @pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f8"])
 def test_the_bound_holds_and_the_error_is_smaller(shape: tuple[int, ...], dtype: str) -> None:
     field = waves(shape, dtype)
@@ -111,6 +111,65 @@ def test_the_psnr_is_reached_with_no_more_bytes_than_the_base_takes(decibels: fl
     stream = gwlz.encode(field, config)
     assert psnr(field, gwlz.decode(stream, config)) >= decibels
     assert len(stream) <= 1.01 * len(sz.encode(field, SZConfig(Bound.psnr(decibels))))
+
+
+@pytest.mark.parametrize("step", [0.2, 0.5, 1.0])
+@pytest.mark.parametrize("kind", ["waves", "rough", "hundredths"])
+def test_within_a_bound_it_is_smaller_than_the_base_for_its_error_or_a_byte_larger(
+    kind: str, step: float
+) -> None:
+    field = waves((12, 48, 60))
+    if kind == "rough":
+        field = field + np.random.default_rng(3).normal(0.0, 0.6, field.shape).astype("f4")
+    if kind == "hundredths":
+        field = np.round(field, 1)
+    base = SZConfig(Bound.abs(step))
+    stream = gwlz.encode(field, GWLZConfig(base))
+    alone = sz.encode(field, base)
+    if gwlz.info(stream).enhancer == "off":
+        assert len(stream) == len(alone) + 1
+        return
+    reached = mse(field, gwlz.decode(stream, GWLZConfig(base)))
+    for part in np.geomspace(1.0, 0.3, 12):
+        tighter = sz.encode(field, SZConfig(Bound.abs(step * part)))
+        if mse(field, sz.decode(tighter)) <= reached:
+            assert len(stream) <= len(tighter) + 1
+            break
+
+
+def test_what_is_held_and_what_was_reached_are_told() -> None:
+    field = waves((12, 40, 50))
+    for config in (
+        GWLZConfig(BASE),
+        GWLZConfig(SZConfig(Bound.psnr(24.0)), target="psnr"),
+        GWLZConfig(SZConfig(Bound.psnr(110.0)), target="psnr"),
+        GWLZConfig([Rounding(), numcodecs.Zstd()], target="psnr", psnr=24.0, tune="step"),
+    ):
+        stream = gwlz.encode(field, config)
+        error = np.abs(field.astype("f8") - gwlz.decode(stream, config)).max()
+        found = gwlz.info(stream)
+        assert found.bound is not None
+        assert error <= found.bound.value
+        if found.error is None:
+            assert (config.target, found.enhancer) == ("bound", "off")
+            continue
+        assert error <= found.error <= 1.000001 * error
+        assert error <= found.bound.value <= max(3 * error, 1e-3)
+
+
+def test_the_largest_error_of_a_psnr_is_stored_where_the_base_stands_alone() -> None:
+    field = np.random.default_rng(1).random((40, 50), dtype="f4")
+    config = GWLZConfig(SZConfig(Bound.psnr(60.0)), target="psnr")
+    stream = gwlz.encode(field, config)
+    found = gwlz.info(stream)
+    assert (found.enhancer, found.added_bytes) == ("off", 13)
+    error = np.abs(field.astype("f8") - gwlz.decode(stream, config)).max()
+    assert error <= (found.error or 0.0) <= 1.000001 * error
+    for at in range(13):
+        with pytest.raises(Corrupt):
+            gwlz.decode(stream[:at], config)
+        with pytest.raises((Corrupt, Unsupported)):
+            gwlz.decode(stream[:at] + bytes([stream[at] ^ 4]) + stream[at + 1 :], config)
 
 
 def test_noise_costs_one_byte() -> None:

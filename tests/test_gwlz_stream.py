@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from sciflow import Bound
 from sciflow.codecs import gwlz, sz
+from sciflow.codecs.auxiliary import prepare
 from sciflow.codecs.gwlz import GWLZConfig
 from sciflow.codecs.sz import SZConfig
 from sciflow.codecs.wrapper import read_enhanced
-from sciflow.errors import Corrupt, SciflowError, Truncated, Unsupported
+from sciflow.errors import AuxMismatch, Corrupt, InvalidArgument, SciflowError, Truncated, Unsupported
 from sciflow.testing import assert_same_bits
 from tests import reference_gwlz
-from tests.golden.gwlz import FOLDER, MANIFEST, SHARED, digest, examples, waves
+from tests.golden.gwlz import FOLDER, MANIFEST, SHARED, beside, digest, examples, waves
 from tests.test_package import run_python
 
 ENTRIES: dict[str, Any] = json.loads(MANIFEST.read_text())
@@ -63,9 +64,11 @@ def test_goldens_decode_to_the_same_bits(name: str) -> None:
     stream, entry = (FOLDER / name).read_bytes(), ENTRIES[name]
     assert sha256(stream).hexdigest() == entry["stream_sha256"]
     config = GWLZConfig.from_json(entry["config"])
-    decoded = gwlz.decode(stream, config)
+    aux = examples()[entry["example"]].aux
+    decoded = gwlz.decode(stream, config, aux=aux)
     assert digest(decoded) == entry["decoded_sha256"]
-    assert_same_bits(decoded, reference_gwlz.decode(stream, config.shared))
+    stored = prepare(aux, transposed=decoded.flags.f_contiguous and not decoded.flags.c_contiguous)
+    assert_same_bits(decoded, reference_gwlz.decode(stream, config.shared, stored))
 
 
 def test_the_goldens_hold_every_kind() -> None:
@@ -109,8 +112,8 @@ def test_the_base_of_another_stream_is_refused() -> None:
 
 
 def test_a_newer_version_is_unsupported() -> None:
-    with pytest.raises(Unsupported, match=r"0\.2"):
-        gwlz.decode(STREAM[:3] + b"\x02" + STREAM[4:], CONFIG)
+    with pytest.raises(Unsupported, match=r"0\.3"):
+        gwlz.decode(STREAM[:3] + b"\x03" + STREAM[4:], CONFIG)
 
 
 def test_no_stream_of_ours_is_corrupt() -> None:
@@ -150,6 +153,79 @@ def test_an_absurd_number_of_groups_is_corrupt() -> None:
     for model in (bytes([3 | 1 << 2]) + unit + b"\xff" * 40, bytes([3 | 5 << 2]) + unit + bytes(20)):
         body = b"\x01" + varint(len(model)) + model + b"\x10\x00\x00\x00"
         assert outcome(lambda s: gwlz.decode(s, CONFIG), resealed(STREAM, body)) == "Corrupt"
+
+
+class TestOtherVariables:
+    """A stream that needs another array."""
+
+    CONFIG = GWLZConfig(SZConfig(Bound.abs(0.5)), aux=["u"])
+    AUX = beside(FIELD.shape, "<f4")
+    STREAM = gwlz.encode(FIELD, CONFIG, aux=[AUX])
+
+    def test_it_is_of_the_version_that_knows_them(self) -> None:
+        assert gwlz.info(self.STREAM).aux == 1
+        assert self.STREAM[2:4] == b"\x00\x02"
+        assert STREAM[2:4] == b"\x00\x01"
+        with pytest.raises(Corrupt, match="flags"):
+            gwlz.decode(self.STREAM[:3] + b"\x01" + self.STREAM[4:], self.CONFIG, aux=[self.AUX])
+
+    def test_missing_or_changed_ones_are_named(self) -> None:
+        changed = self.AUX.copy()
+        changed[-1, -1, -1] += 1
+        for aux, named in (
+            ([], "met 0"),
+            ([self.AUX, self.AUX], "met 2"),
+            ([changed], "'u' holds other values"),
+            ([self.AUX.astype("f8")], "'u' holds other values"),
+            ([self.AUX[1:]], "'u' that the stream needs is of shape"),
+        ):
+            with pytest.raises(AuxMismatch, match=named):
+                gwlz.decode(self.STREAM, self.CONFIG, aux=aux)
+
+    def test_every_prefix_and_flipped_bit_is_found(self) -> None:
+        for size in range(0, len(self.STREAM), 7):
+            with pytest.raises(Corrupt):
+                gwlz.decode(self.STREAM[:size], self.CONFIG, aux=[self.AUX])
+        for at in range(0, 8 * len(self.STREAM), 29):
+            bad = bytearray(self.STREAM)
+            bad[at // 8] ^= 1 << at % 8
+            with pytest.raises(SciflowError):
+                gwlz.decode(bytes(bad), self.CONFIG, aux=[self.AUX])
+
+    def test_the_engine_and_the_page_refuse_the_same_bodies(self) -> None:
+        body = read_enhanced(memoryview(self.STREAM)).body
+        for at in range(0, min(len(body), 160), 3):
+            for value in {0, 0xFF, body[at] ^ 1}:
+                bad = resealed(self.STREAM, body[:at] + bytes([value]) + body[at + 1 :])
+                ours = outcome(lambda s: gwlz.decode(s, self.CONFIG, aux=[self.AUX]), bad)
+                theirs = outcome(lambda s: reference_gwlz.decode(s, b"", [self.AUX]), bad)
+                assert isinstance(ours, str) == isinstance(theirs, str), (at, value)
+
+    def test_what_does_not_fit_is_refused_before_encoding(self) -> None:
+        for aux, named in (
+            ([], "0 arrays"),
+            ([self.AUX[1:]], "'u' is of shape"),
+            ([FIELD > 0], "'u' is bool"),
+        ):
+            with pytest.raises(InvalidArgument, match=named):
+                gwlz.encode(FIELD, self.CONFIG, aux=aux)
+
+
+@pytest.mark.parametrize("head", [3 | 1 << 6, 3 | 2 << 6, 3 | 3 << 2, 0])
+def test_a_model_of_another_version_is_corrupt(head: int) -> None:
+    """Bits that no version sets, and numbers that none has."""
+    model = read_enhanced(memoryview(STREAM)).body[2:]
+    size = read_enhanced(memoryview(STREAM)).body[1]
+    assert size < 128
+    body = bytes([1, size, head]) + model[1:]
+    assert outcome(lambda s: gwlz.decode(s, CONFIG), resealed(STREAM, body)) == "Corrupt"
+
+
+def test_a_model_that_reads_others_needs_a_stream_that_names_them() -> None:
+    other = TestOtherVariables
+    body = read_enhanced(memoryview(other.STREAM)).body
+    with pytest.raises(Corrupt):
+        gwlz.decode(resealed(STREAM, body), CONFIG)
 
 
 def test_the_shared_golden_needs_its_model() -> None:

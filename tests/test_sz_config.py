@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-import re
 from dataclasses import fields
-from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -20,49 +18,9 @@ from sciflow.codecs import zarr as for_zarr
 from sciflow.codecs.sz import Level, SZConfig
 from sciflow.errors import InvalidArgument
 from sciflow.testing import SENTINELS, bounds
+from tests.json_schema import allowed, schema_of
 
-SCHEMA: dict[str, Any] = json.loads(
-    (Path(__file__).resolve().parents[1] / "codecs" / "schema" / "sz.json").read_text()
-)
-TYPES: dict[str, type | tuple[type, ...]] = {
-    "object": dict,
-    "array": list,
-    "string": str,
-    "boolean": bool,
-    "null": type(None),
-    "integer": int,
-    "number": (int, float),
-}
-
-
-def is_type(data: object, name: str) -> bool:
-    return isinstance(data, TYPES[name]) and (name == "boolean" or not isinstance(data, bool))
-
-
-def allowed(data: Any, schema: dict[str, Any]) -> bool:
-    """The few words of JSON Schema that sz.json uses."""
-    if "$ref" in schema:
-        return allowed(data, SCHEMA["$defs"][schema["$ref"].rsplit("/", 1)[1]])
-    if "oneOf" in schema:
-        return sum(allowed(data, each) for each in schema["oneOf"]) == 1
-    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-    if not any(is_type(data, kind) for kind in kinds) or ("enum" in schema and data not in schema["enum"]):
-        return False
-    if isinstance(data, dict):
-        known = schema["properties"]
-        return set(schema["required"]) <= set(data) <= set(known) and all(
-            allowed(value, known[key]) for key, value in data.items()
-        )
-    if isinstance(data, list):
-        return all(allowed(item, schema["items"]) for item in data)
-    if isinstance(data, str):
-        return re.search(schema.get("pattern", ""), data) is not None
-    if data is None or isinstance(data, bool):
-        return True
-    over, under = schema.get("exclusiveMinimum", -np.inf), schema.get("exclusiveMaximum", np.inf)
-    return bool(
-        over < data < under and schema.get("minimum", -np.inf) <= data <= schema.get("maximum", np.inf)
-    )
+SCHEMA = schema_of("sz")
 
 
 sentinels: st.SearchStrategy[Any] = st.one_of(

@@ -5,14 +5,17 @@
 
 namespace sciflow::enhance {
 
-// One for each cell, 0 where a cell holds no data. The model must suit the array (`suits`).
+// One for each cell, 0 where a cell holds no data. The model must suit the array and those beside it (`suits`).
 template <class T>
-std::vector<int16_t> corrections(const Model& model, const Volume& volume, const Field<T>& decoded);
+std::vector<int16_t> corrections(const Model& model, const Volume& volume, const Field<T>& decoded,
+                                 std::span<const AuxArray> aux);
 
 // out = decoded + correction, held to +-limit; holes keep their bits.
 template <class T>
 void correct(const T* decoded, const std::vector<int16_t>& h, int32_t limit, double unit, T* out);
 
-inline bool suits(const Model& model, const Volume& volume) { return model.axes == volume.axes; }
+inline bool suits(const Model& model, const Volume& volume, size_t aux) {
+    return model.axes == volume.axes && (model.aux.empty() || model.aux.size() == aux);
+}
 
 }  // namespace sciflow::enhance

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "enhance/apply.hpp"
+#include "enhance/aux.hpp"
 #include "enhance/gram.hpp"
 #include "enhance/marks.hpp"
 #include "values.hpp"
@@ -111,7 +112,7 @@ struct Candidate {
 template <class T>
 void consider(Candidate next, const T* x, const T* y, const Volume& v, const Request& r, double base_squares,
               Candidate& best) {
-    next.h = corrections<T>(next.model, v, {y, r.patterns});
+    next.h = corrections<T>(next.model, v, {y, r.patterns}, r.aux);
     next.judged = judge(x, y, next.h, v, r, next.model.unit, base_squares);
     next.judged.cost += next.kind == Kind::own ? static_cast<double>(next.bytes.size()) : sizeof(uint32_t);
     if (next.judged.cost < best.judged.cost) best = std::move(next);
@@ -122,16 +123,21 @@ Candidate choose(const T* x, const T* y, const Volume& v, const Request& r, cons
     Candidate best;
     if (!r.shared.empty()) {
         Candidate shared{Kind::shared, Bytes(r.shared.begin(), r.shared.end()), {}, {}, {}};
-        if (read_model(r.shared, shared.model) == Status::ok && suits(shared.model, v))
+        if (read_model(r.shared, shared.model) == Status::ok && suits(shared.model, v, r.aux.size()))
             consider(std::move(shared), x, y, v, r, base.squares, best);
     }
     const Scale scale = scale_of(base);
     if (!r.own || !(scale.unit > 0)) return best;
-    Samples samples(v.axes);
-    add_samples<T>(v, {x, r.patterns}, {y, r.patterns}, scale, SAMPLES, samples);
-    Fit found = fit(samples, scale, r.fit);
-    if (found.found)
-        consider({Kind::own, write_model(found.model), found.model, {}, {}}, x, y, v, r, base.squares, best);
+    const auto attempt = [&](const std::vector<AuxScale>& beside) {
+        Samples samples(v.axes, beside);
+        add_samples<T>(v, {x, r.patterns}, {y, r.patterns}, scale, r.aux, SAMPLES, samples);
+        Fit found = fit(samples, scale, r.fit);
+        if (found.found)
+            consider({Kind::own, write_model(found.model), found.model, {}, {}}, x, y, v, r, base.squares, best);
+    };
+    attempt({});
+    const std::vector<AuxScale> beside = scales_beside(v, y, scale.unit, r.aux);
+    if (!beside.empty()) attempt(beside);
     return best;
 }
 
@@ -242,7 +248,11 @@ Status encode(const T* original, const T* decoded, std::span<const uint64_t> sha
         else w.raw(crc32c(best.bytes));
         w.varint(static_cast<uint64_t>(best.judged.limit));
         write_patterns<T>(request.patterns, outcome.body);
+        const size_t before = outcome.body.size();
         write_marks({best.h.data(), best.judged.limit, n / v.nx, v.nx}, mark, outcome.body);
+        outcome.mark_bytes = outcome.body.size() - before;
+        outcome.reach = best.judged.limit * static_cast<double>(best.model.unit);
+        outcome.aux = best.model.aux.size();
     }
     write_exact(exact, original, outcome.body);
     const Errors after = errors_of(original, out, n, request.patterns);
@@ -254,7 +264,7 @@ Status encode(const T* original, const T* decoded, std::span<const uint64_t> sha
 }
 
 template <class T>
-Status decode(View body, View shared, const T* decoded, std::span<const uint64_t> shape, T* out) {
+Status decode(View body, const Beside& beside, const T* decoded, std::span<const uint64_t> shape, T* out) {
     const Volume v = Volume::of(shape);
     Cursor in(body);
     uint8_t kind = 0;
@@ -265,11 +275,11 @@ Status decode(View body, View shared, const T* decoded, std::span<const uint64_t
         Model model;
         std::vector<uint64_t> patterns;
         uint64_t limit = 0;
-        if (Status s = read_either_model(in, static_cast<Kind>(kind), shared, model); s != Status::ok) return s;
+        if (Status s = read_either_model(in, static_cast<Kind>(kind), beside.shared, model); s != Status::ok) return s;
         if (!in.varint(limit)) return Status::truncated;
-        if (limit < 1 || limit > 32767 || !suits(model, v) || v.size() == 0) return Status::corrupt;
+        if (limit < 1 || limit > 32767 || !suits(model, v, beside.aux.size()) || v.size() == 0) return Status::corrupt;
         if (Status s = read_patterns<T>(in, patterns); s != Status::ok) return s;
-        const std::vector<int16_t> h = corrections<T>(model, v, {decoded, patterns});
+        const std::vector<int16_t> h = corrections<T>(model, v, {decoded, patterns}, beside.aux);
         correct(decoded, h, static_cast<int32_t>(limit), model.unit, out);
         std::vector<uint8_t> mark;
         if (Status s = read_marks(in, {h.data(), static_cast<int32_t>(limit), v.size() / v.nx, v.nx}, mark);
@@ -301,7 +311,7 @@ Bytes fit_shared(std::span<const Pair<T>> pairs, std::span<const uint64_t> patte
     for (const Pair<T>& p : pairs) {
         const Volume v = Volume::of(p.shape);
         if (v.axes == axes)
-            add_samples<T>(v, {p.original, patterns}, {p.decoded, patterns}, scale, 2 * SAMPLES / used, samples);
+            add_samples<T>(v, {p.original, patterns}, {p.decoded, patterns}, scale, {}, 2 * SAMPLES / used, samples);
     }
     const Fit found = fit(samples, scale, options);
     return found.found ? write_model(found.model) : Bytes();
@@ -309,7 +319,7 @@ Bytes fit_shared(std::span<const Pair<T>> pairs, std::span<const uint64_t> patte
 
 #define SCIFLOW_ENHANCE(T)                                                                                  \
     template Status encode<T>(const T*, const T*, std::span<const uint64_t>, const Request&, T*, Outcome&); \
-    template Status decode<T>(View, View, const T*, std::span<const uint64_t>, T*);                         \
+    template Status decode<T>(View, const Beside&, const T*, std::span<const uint64_t>, T*);                \
     template Bytes fit_shared<T>(std::span<const Pair<T>>, std::span<const uint64_t>, const FitOptions&);
 SCIFLOW_ENHANCE(float)
 SCIFLOW_ENHANCE(double)

@@ -14,6 +14,7 @@ struct Request {
     bool own = true;                     // whether an enhancer of its own may be fitted
     View shared;                         // a model that decoder and encoder both have, or empty
     std::span<const uint64_t> patterns;  // of sentinels
+    std::span<const AuxArray> aux;       // arrays of the same shape that the decoder has too
 };
 
 enum class Kind : uint8_t { none = 0, own = 1, shared = 2 };
@@ -25,6 +26,9 @@ struct Outcome {
     double base_most = 0, most = 0;        // largest errors of those
     size_t cells = 0;                      // that hold data
     size_t exact = 0;                      // values stored as they are
+    size_t mark_bytes = 0;                 // of corrections that were taken back
+    double reach = 0;                      // no value is moved further
+    size_t aux = 0;                        // arrays beside it that decoding needs
 };
 
 // Chooses what is worth its bytes and writes it; `out` becomes what `decode` will give.
@@ -34,9 +38,15 @@ Status encode(const T* original, const T* decoded, std::span<const uint64_t> sha
 
 inline constexpr size_t MAX_PATTERNS = 62;
 
-// Corrects `decoded` into `out`. `shared` is what the encoder had, or empty.
+// What the decoder has besides the body: what the encoder had, or nothing.
+struct Beside {
+    View shared;
+    std::span<const AuxArray> aux;
+};
+
+// Corrects `decoded` into `out`.
 template <class T>
-Status decode(View body, View shared, const T* decoded, std::span<const uint64_t> shape, T* out);
+Status decode(View body, const Beside& beside, const T* decoded, std::span<const uint64_t> shape, T* out);
 
 // An array of some that share a model.
 template <class T>

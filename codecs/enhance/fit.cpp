@@ -72,12 +72,12 @@ double quantise(const std::vector<Gram>& grams, const std::vector<Weights>& weig
         Weights w = {};
         for (int j = 0; j < model.features(); ++j) {
             const size_t i = static_cast<size_t>(j);
-            const double step = std::ldexp(1.0, (j < model.pairs() ? 0 : model.coarse) - model.shift);
+            const double step = std::ldexp(1.0, (model.is_linear(j) ? 0 : model.coarse) - model.shift);
             const double q = std::clamp(std::rint(weights[k][i] / step), -double{MAX_WEIGHT}, double{MAX_WEIGHT});
             model.filter[k][i] = static_cast<int16_t>(q);
             w[i] = q * step;
         }
-        error += error_with(grams[k], model.features(), w);
+        error += error_with(grams[k], w);
     }
     return error;
 }
@@ -85,7 +85,7 @@ double quantise(const std::vector<Gram>& grams, const std::vector<Weights>& weig
 // The cheapest precision of the linear weights and of the others.
 void choose_precision(const std::vector<Gram>& grams, double energy, double worth, Fit& out, double& cost) {
     std::vector<Weights> weights(grams.size());
-    for (size_t k = 0; k < grams.size(); ++k) solve(grams[k], out.model.features(), weights[k]);
+    for (size_t k = 0; k < grams.size(); ++k) solve(grams[k], weights[k]);
     const auto attempt = [&](int shift, int coarse) {
         Model tried = out.model;
         tried.shift = shift, tried.coarse = coarse;
@@ -106,12 +106,12 @@ Fit fit_layout(const Samples& samples, const Scale& scale, const FitOptions& o, 
     m.second = layout.second;
     m.unit = static_cast<float>(scale.unit);
     m.origin = static_cast<float>(scale.origin);
+    m.aux = samples.aux;
     m.activity = edges_of(samples.activity, layout.activity_bins, false);
     if (m.second == Second::value) m.value = edges_of(samples.value, layout.value_bins, layout.equal_width);
     const std::vector<Gram> grams = moments(samples, classes_of(samples, m), m.classes());
     const ClassGrid grid{m.activity.size() + 1, m.second_bins(), m.second == Second::parity};
-    const Groupings groups =
-        merge(grams, grid, m.features(), static_cast<size_t>(o.most), o.worth, BYTES_A_WEIGHT * m.features());
+    const Groupings groups = merge(grams, grid, static_cast<size_t>(o.most), o.worth, BYTES_A_WEIGHT * m.features());
     m.filter_of = groups.group_of;
     double energy = 0;
     for (const Gram& g : grams) energy += g.energy;

@@ -9,21 +9,16 @@ namespace {
 constexpr double SHRINK = 1e-6;  // of each feature's own moment: what is not in the data is not learned
 constexpr double NOISE = 8.0;    // cells' worth of it, in units squared: few cells teach little
 
-double& cell(std::array<double, MAX_FEATURES * MAX_FEATURES>& m, int i, int j) {
-    return m[static_cast<size_t>(i * MAX_FEATURES + j)];
-}
-double cell(const std::array<double, MAX_FEATURES * MAX_FEATURES>& m, int i, int j) {
-    return m[static_cast<size_t>(i * MAX_FEATURES + j)];
-}
-
 // In place, the lower half; false where the matrix is not positive definite.
-bool cholesky(std::array<double, MAX_FEATURES * MAX_FEATURES>& m, int n) {
+bool cholesky(double* m, int n) {
     for (int i = 0; i < n; ++i) {
+        double* const row = m + i * n;
         for (int j = 0; j <= i; ++j) {
-            double sum = cell(m, i, j);
-            for (int k = 0; k < j; ++k) sum -= cell(m, i, k) * cell(m, j, k);
-            if (j < i) cell(m, i, j) = sum / cell(m, j, j);
-            else if (sum > 0) cell(m, i, i) = std::sqrt(sum);
+            const double* const other = m + j * n;
+            double sum = row[j];
+            for (int k = 0; k < j; ++k) sum -= row[k] * other[k];
+            if (j < i) row[j] = sum / other[j];
+            else if (sum > 0) row[i] = std::sqrt(sum);
             else return false;
         }
     }
@@ -40,8 +35,8 @@ void Gram::add(const Gram& other) {
 }
 
 std::vector<Gram> moments(const Samples& samples, const std::vector<uint8_t>& class_of, size_t classes) {
-    std::vector<Gram> grams(classes);
     const int n = samples.features;
+    std::vector<Gram> grams(classes, Gram(n));
     for (size_t s = 0; s < samples.size(); ++s) {
         Gram& g = grams[class_of[s]];
         const int16_t* const f = samples.feature.data() + s * static_cast<size_t>(n);
@@ -51,7 +46,7 @@ std::vector<Gram> moments(const Samples& samples, const std::vector<uint8_t>& cl
         g.cells += 1;
         g.energy += r * r;
         for (int i = 0; i < n; ++i) {
-            double* const row = g.moment.data() + i * MAX_FEATURES;
+            double* const row = g.moment.data() + i * n;
             g.cross[static_cast<size_t>(i)] += v[i] * r;
             for (int j = 0; j <= i; ++j) row[j] += v[i] * v[j];
         }
@@ -59,40 +54,44 @@ std::vector<Gram> moments(const Samples& samples, const std::vector<uint8_t>& cl
     return grams;
 }
 
-bool solve(const Gram& gram, int features, Weights& weights) {
+bool solve(const Gram& gram, Weights& weights) {
     weights = {};
     if (gram.cells == 0) return false;
-    auto m = gram.moment;
-    for (int i = 0; i < features; ++i) cell(m, i, i) += SHRINK * cell(m, i, i) + NOISE * BIAS;
-    if (!cholesky(m, features)) return false;
+    const int n = gram.features();
+    std::vector<double> lower = gram.moment;
+    double* const m = lower.data();
+    for (int i = 0; i < n; ++i) m[i * n + i] += SHRINK * m[i * n + i] + NOISE * BIAS;
+    if (!cholesky(m, n)) return false;
     double y[MAX_FEATURES];
-    for (int i = 0; i < features; ++i) {
+    for (int i = 0; i < n; ++i) {
         y[i] = gram.cross[static_cast<size_t>(i)];
-        for (int k = 0; k < i; ++k) y[i] -= cell(m, i, k) * y[k];
-        y[i] /= cell(m, i, i);
+        for (int k = 0; k < i; ++k) y[i] -= m[i * n + k] * y[k];
+        y[i] /= m[i * n + i];
     }
-    for (int i = features; i-- > 0;) {
+    for (int i = n; i-- > 0;) {
         double sum = y[i];
-        for (int k = i + 1; k < features; ++k) sum -= cell(m, k, i) * weights[static_cast<size_t>(k)];
-        weights[static_cast<size_t>(i)] = sum / cell(m, i, i);
+        for (int k = i + 1; k < n; ++k) sum -= m[k * n + i] * weights[static_cast<size_t>(k)];
+        weights[static_cast<size_t>(i)] = sum / m[i * n + i];
     }
     return true;
 }
 
-double error_with(const Gram& gram, int features, const Weights& weights) {
+double error_with(const Gram& gram, const Weights& weights) {
+    const int n = gram.features();
     double error = gram.energy;
-    for (int i = 0; i < features; ++i) {
+    for (int i = 0; i < n; ++i) {
+        const double* const moment = gram.moment.data() + i * n;
         const double w = weights[static_cast<size_t>(i)];
         double row = 0;
-        for (int j = 0; j < i; ++j) row += cell(gram.moment, i, j) * weights[static_cast<size_t>(j)];
-        error += w * (2 * row + cell(gram.moment, i, i) * w - 2 * gram.cross[static_cast<size_t>(i)]);
+        for (int j = 0; j < i; ++j) row += moment[j] * weights[static_cast<size_t>(j)];
+        error += w * (2 * row + moment[i] * w - 2 * gram.cross[static_cast<size_t>(i)]);
     }
     return error;
 }
 
-double least_error(const Gram& gram, int features) {
+double least_error(const Gram& gram) {
     Weights w;
-    return solve(gram, features, w) ? error_with(gram, features, w) : gram.energy;
+    return solve(gram, w) ? error_with(gram, w) : gram.energy;
 }
 
 double steady_log(double x) {

@@ -9,11 +9,15 @@
 namespace sciflow::enhance {
 
 struct Gram {
-    double cells = 0;
-    double energy = 0;                                         // sum of squared residuals
-    std::array<double, MAX_FEATURES> cross{};                  // feature by residual
-    std::array<double, MAX_FEATURES * MAX_FEATURES> moment{};  // feature by feature, the lower half
+    explicit Gram(int features)
+        : cross(static_cast<size_t>(features)), moment(static_cast<size_t>(features) * static_cast<size_t>(features)) {}
 
+    double cells = 0;
+    double energy = 0;           // sum of squared residuals
+    std::vector<double> cross;   // feature by residual
+    std::vector<double> moment;  // feature by feature, the lower half
+
+    int features() const { return static_cast<int>(cross.size()); }
     void add(const Gram& other);
 };
 
@@ -23,13 +27,13 @@ using Weights = std::array<double, MAX_FEATURES>;
 std::vector<Gram> moments(const Samples& samples, const std::vector<uint8_t>& class_of, size_t classes);
 
 // The weights of least squared error, a little shrunk. False where there is nothing to learn from.
-bool solve(const Gram& gram, int features, Weights& weights);
+bool solve(const Gram& gram, Weights& weights);
 
 // The squared error that is left with some weights.
-double error_with(const Gram& gram, int features, const Weights& weights);
+double error_with(const Gram& gram, const Weights& weights);
 
 // The squared error that is left with the weights of `solve`.
-double least_error(const Gram& gram, int features);
+double least_error(const Gram& gram);
 
 // The natural logarithm to some 1e-9, in operations that every machine rounds alike: what is chosen must not depend on
 // a library.

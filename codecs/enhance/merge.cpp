@@ -12,11 +12,11 @@ constexpr double NEVER = std::numeric_limits<double>::infinity();
 // Groups under way: which touch, what merging two would add to the error.
 class Merging {
   public:
-    Merging(const std::vector<Gram>& classes, const ClassGrid& grid, int features)
-        : grams_(classes), features_(features), n_(classes.size()), error_(n_), rise_(n_ * n_, NEVER), touch_(n_ * n_) {
+    Merging(const std::vector<Gram>& classes, const ClassGrid& grid)
+        : grams_(classes), n_(classes.size()), error_(n_), rise_(n_ * n_, NEVER), touch_(n_ * n_) {
         for (size_t i = 0; i < n_; ++i) {
             owner_.push_back(i);
-            error_[i] = least_error(grams_[i], features_);
+            error_[i] = least_error(grams_[i]);
         }
         for (size_t i = 0; i < n_; ++i)
             for (size_t j = 0; j < i; ++j)
@@ -50,13 +50,13 @@ class Merging {
     void price(size_t i, size_t j) {
         Gram both = grams_[i];
         both.add(grams_[j]);
-        rise_[i * n_ + j] = rise_[j * n_ + i] = least_error(both, features_) - error_[i] - error_[j];
+        rise_[i * n_ + j] = rise_[j * n_ + i] = least_error(both) - error_[i] - error_[j];
     }
 
     void join(size_t into, size_t from) {
         ++merged_;
         grams_[into].add(grams_[from]);
-        error_[into] = least_error(grams_[into], features_);
+        error_[into] = least_error(grams_[into]);
         for (size_t& o : owner_)
             if (o == from) o = into;
         for (size_t k = 0; k < n_; ++k) {
@@ -69,7 +69,6 @@ class Merging {
     }
 
     std::vector<Gram> grams_;
-    int features_;
     size_t n_, merged_ = 0;
     std::vector<size_t> owner_;
     std::vector<double> error_, rise_;
@@ -81,7 +80,7 @@ Groupings numbered(const std::vector<Gram>& classes, const std::vector<size_t>& 
     std::vector<size_t> number(owner.size(), owner.size());
     for (size_t i = 0; i < owner.size(); ++i) {
         size_t& k = number[owner[i]];
-        if (k == owner.size()) k = g.grams.size(), g.grams.emplace_back();
+        if (k == owner.size()) k = g.grams.size(), g.grams.emplace_back(classes[i].features());
         g.grams[k].add(classes[i]);
         g.group_of.push_back(static_cast<uint8_t>(k));
     }
@@ -97,9 +96,8 @@ bool ClassGrid::touch(size_t a, size_t b) const {
     return cube ? ((ca ^ cb) & ((ca ^ cb) - 1)) == 0 : ca + 1 == cb || cb + 1 == ca;
 }
 
-Groupings merge(const std::vector<Gram>& classes, const ClassGrid& grid, int features, size_t most, double worth,
-                double price) {
-    Merging merging(classes, grid, features);
+Groupings merge(const std::vector<Gram>& classes, const ClassGrid& grid, size_t most, double worth, double price) {
+    Merging merging(classes, grid);
     double cells = 0;
     for (const Gram& g : classes) cells += g.cells;
     std::vector<size_t> best = merging.owners();
@@ -107,7 +105,7 @@ Groupings merge(const std::vector<Gram>& classes, const ClassGrid& grid, int fea
     for (;;) {
         const double groups = static_cast<double>(merging.groups());
         // Weights fit the samples better than they will fit the rest: as much as they are in number.
-        const double unseen = 1 + 2 * groups * features / cells;
+        const double unseen = 1 + 2 * groups * classes[0].features() / cells;
         const double cost = worth * steady_log(merging.error() * unseen + 1) + price * groups;
         if (merging.groups() <= most && cost < least) least = cost, best = merging.owners();
         if (!merging.step()) break;

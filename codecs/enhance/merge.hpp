@@ -20,7 +20,6 @@ struct Groupings {
 };
 
 // The grouping of at most `most` groups for which worth * log(error) + price * groups is least.
-Groupings merge(const std::vector<Gram>& classes, const ClassGrid& grid, int features, size_t most, double worth,
-                double price);
+Groupings merge(const std::vector<Gram>& classes, const ClassGrid& grid, size_t most, double worth, double price);
 
 }  // namespace sciflow::enhance

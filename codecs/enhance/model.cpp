@@ -9,8 +9,8 @@ namespace sciflow::enhance {
 
 namespace {
 
-constexpr size_t FIXED_BYTES = 9;  // axes and second, unit, origin
-constexpr int KINDS = 5;
+constexpr size_t FIXED_BYTES = 9;  // axes, second and aux; unit, origin
+constexpr int KINDS = 9;
 constexpr int32_t MOST_EDGE = 1 << 30;
 
 struct Models {
@@ -28,12 +28,15 @@ bool is_near(int pair, int axes) {
     return false;
 }
 
-// Which numbers are alike: taps of direct neighbours and of others, each linear or clipped, and the bias.
-int kind_of(int feature, int pairs, int axes) {
-    if (feature == 2 * pairs) return 4;
-    const bool near = is_near(feature % pairs, axes);
-    return (feature < pairs ? 0 : 2) + (near ? 0 : 1);
+// Which numbers are alike: taps of direct neighbours and of others, each linear or clipped; the bias; the same taps of
+// other arrays.
+size_t kind_of(const Model& m, int feature) {
+    if (m.is_bias(feature)) return 4;
+    const bool near = is_near(feature % m.pairs(), m.axes), own = feature < 2 * m.pairs();
+    return (own ? 0u : 5u) + (m.is_linear(feature) ? 0u : 2u) + (near ? 0u : 1u);
 }
+
+bool is_scale(float unit, float origin) { return std::isfinite(unit) && unit > 0 && std::isfinite(origin); }
 
 void put_edges(BitEncoder& out, Models& m, const std::vector<int32_t>& edges) {
     put_number(out, m.count, static_cast<uint32_t>(edges.size()));
@@ -75,8 +78,7 @@ void put_filters(BitEncoder& out, Models& m, const Model& model) {
         for (int j = 0; j < model.features(); ++j) {
             const size_t i = static_cast<size_t>(j);
             const int32_t base = difference ? model.filter[k - 1][i] : 0;
-            put_signed(out, m.weight[static_cast<size_t>(kind_of(j, model.pairs(), model.axes))],
-                       model.filter[k][i] - base);
+            put_signed(out, m.weight[kind_of(model, j)], model.filter[k][i] - base);
         }
     }
 }
@@ -88,8 +90,7 @@ bool get_filters(BitDecoder& in, Models& m, Model& model, uint32_t count) {
         for (int j = 0; j < model.features(); ++j) {
             const size_t i = static_cast<size_t>(j);
             const int64_t base = difference ? model.filter[k - 1][i] : 0;
-            const int64_t v =
-                base + get_signed(in, m.weight[static_cast<size_t>(kind_of(j, model.pairs(), model.axes))]);
+            const int64_t v = base + get_signed(in, m.weight[kind_of(model, j)]);
             if (v > MAX_WEIGHT || v < -MAX_WEIGHT) return false;
             model.filter[k][i] = static_cast<int16_t>(v);
         }
@@ -120,7 +121,7 @@ bool stays_in_range(const Model& model) {
         for (int j = 0; j < model.features(); ++j) {
             const int64_t w = std::abs(model.weight(k, j));
             if (w > MAX_WEIGHT) return false;
-            sum += w * (j < model.pairs() ? 2 * LINEAR_CUT : j < 2 * model.pairs() ? 2 * CLIPPED_CUT : BIAS);
+            sum += w * (model.is_bias(j) ? BIAS : model.is_linear(j) ? 2 * LINEAR_CUT : 2 * CLIPPED_CUT);
         }
         if (sum > INT32_MAX) return false;
     }
@@ -131,9 +132,11 @@ Bytes write_model(const Model& model) {
     Bytes bytes;
     bytes.reserve(512);
     Writer out(bytes);
-    out.u8(static_cast<uint8_t>(model.axes | static_cast<int>(model.second) << 2));
+    out.u8(static_cast<uint8_t>(model.axes | static_cast<int>(model.second) << 2 |
+                                static_cast<int>(model.aux.size()) << 4));
     out.raw(model.unit);
     out.raw(model.origin);
+    for (const AuxScale& a : model.aux) out.raw(a.unit), out.raw(a.origin);
     Models m;
     BitEncoder bits;
     put_number(bits, m.shift, static_cast<uint32_t>(model.shift));
@@ -155,11 +158,16 @@ Status read_model(View bytes, Model& model) {
     if (bytes.size() < FIXED_BYTES || !in.u8(head) || !in.raw(model.unit) || !in.raw(model.origin))
         return Status::truncated;
     model.axes = head & 3;
-    model.second = static_cast<Second>(head >> 2);
-    if (model.axes == 0 || head >> 2 > 2) return Status::corrupt;
-    if (!std::isfinite(model.unit) || !(model.unit > 0) || !std::isfinite(model.origin)) return Status::corrupt;
+    model.second = static_cast<Second>(head >> 2 & 3);
+    if (model.axes == 0 || (head >> 2 & 3) > 2 || head >> 6 != 0) return Status::corrupt;
+    if (!is_scale(model.unit, model.origin)) return Status::corrupt;
+    model.aux.resize(static_cast<size_t>(head >> 4));
+    for (AuxScale& a : model.aux) {
+        if (!in.raw(a.unit) || !in.raw(a.origin)) return Status::truncated;
+        if (!is_scale(a.unit, a.origin)) return Status::corrupt;
+    }
     Models m;
-    BitDecoder bits(bytes.subspan(FIXED_BYTES));
+    BitDecoder bits(bytes.subspan(FIXED_BYTES + model.aux.size() * 2 * sizeof(float)));
     const uint32_t shift = get_number(bits, m.shift), coarse = get_number(bits, m.shift);
     if (shift > MAX_SHIFT || coarse > shift) return Status::corrupt;
     model.shift = static_cast<int>(shift);

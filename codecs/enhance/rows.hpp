@@ -64,12 +64,14 @@ static inline int32_t enhance_filter_cell(const enhance::FilterRow& job, size_t 
     using namespace enhance;
     const int32_t c = job.classes[i];
     int32_t sum = job.bias[c];
-    for (int p = 0; p < job.pairs; ++p) {
-        const int32_t u = job.t[static_cast<ptrdiff_t>(i) + job.step[p]] - job.t[i];
-        const int32_t v = job.t[static_cast<ptrdiff_t>(i) - job.step[p]] - job.t[i];
-        const int32_t w = job.weights[p * MAX_CLASSES + c];
-        sum += (enhance_cut(u, LINEAR_CUT) + enhance_cut(v, LINEAR_CUT)) * static_cast<int16_t>(w & 0xffff) +
-               (enhance_cut(u, CLIPPED_CUT) + enhance_cut(v, CLIPPED_CUT)) * (w >> 16);
+    const int32_t* weights = job.weights + c;
+    for (int s = 0; s < job.sources; ++s) {
+        const int32_t* const t = job.t[s] + i;
+        for (int p = 0; p < job.pairs; ++p, weights += MAX_CLASSES) {
+            const int32_t u = t[job.step[p]] - t[0], v = t[-job.step[p]] - t[0], w = *weights;
+            sum += (enhance_cut(u, LINEAR_CUT) + enhance_cut(v, LINEAR_CUT)) * static_cast<int16_t>(w & 0xffff) +
+                   (enhance_cut(u, CLIPPED_CUT) + enhance_cut(v, CLIPPED_CUT)) * (w >> 16);
+        }
     }
     return enhance_cut(sum >> job.shift, 32767);
 }
@@ -82,16 +84,20 @@ static inline __m256i enhance_filter_eight(const enhance::FilterRow& job, size_t
     const auto cut = [](__m256i v, int32_t most) {
         return _mm256_max_epi32(_mm256_min_epi32(v, _mm256_set1_epi32(most)), _mm256_set1_epi32(-most));
     };
-    const __m256i here = load(job.t + i), c = load(job.classes + i), low = _mm256_set1_epi32(0xffff);
+    const __m256i c = load(job.classes + i), low = _mm256_set1_epi32(0xffff);
     __m256i sum = _mm256_i32gather_epi32(job.bias, c, 4);
-    for (int p = 0; p < job.pairs; ++p) {
-        const __m256i u = _mm256_sub_epi32(load(job.t + i + job.step[p]), here);
-        const __m256i v = _mm256_sub_epi32(load(job.t + i - job.step[p]), here);
-        const __m256i linear = _mm256_add_epi32(cut(u, LINEAR_CUT), cut(v, LINEAR_CUT));
-        const __m256i clipped = _mm256_add_epi32(cut(u, CLIPPED_CUT), cut(v, CLIPPED_CUT));
-        const __m256i both = _mm256_or_si256(_mm256_and_si256(linear, low), _mm256_slli_epi32(clipped, 16));
-        const __m256i w = _mm256_i32gather_epi32(job.weights + p * MAX_CLASSES, c, 4);
-        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(both, w));
+    const int32_t* weights = job.weights;
+    for (int s = 0; s < job.sources; ++s) {
+        const int32_t* const t = job.t[s] + i;
+        const __m256i here = load(t);
+        for (int p = 0; p < job.pairs; ++p, weights += MAX_CLASSES) {
+            const __m256i u = _mm256_sub_epi32(load(t + job.step[p]), here);
+            const __m256i v = _mm256_sub_epi32(load(t - job.step[p]), here);
+            const __m256i linear = _mm256_add_epi32(cut(u, LINEAR_CUT), cut(v, LINEAR_CUT));
+            const __m256i clipped = _mm256_add_epi32(cut(u, CLIPPED_CUT), cut(v, CLIPPED_CUT));
+            const __m256i both = _mm256_or_si256(_mm256_and_si256(linear, low), _mm256_slli_epi32(clipped, 16));
+            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(both, _mm256_i32gather_epi32(weights, c, 4)));
+        }
     }
     return cut(_mm256_srav_epi32(sum, _mm256_set1_epi32(job.shift)), 32767);
 }
@@ -105,16 +111,20 @@ static inline __m256i enhance_filter_sixteen(const enhance::FilterRow& job, size
     const auto cut = [](__m512i v, int32_t most) {
         return _mm512_max_epi32(_mm512_min_epi32(v, _mm512_set1_epi32(most)), _mm512_set1_epi32(-most));
     };
-    const __m512i here = load(job.t + i), c = load(job.classes + i);
+    const __m512i c = load(job.classes + i);
     __m512i sum = _mm512_i32gather_epi32(c, job.bias, 4);
-    for (int p = 0; p < job.pairs; ++p) {
-        const __m512i u = _mm512_sub_epi32(load(job.t + i + job.step[p]), here);
-        const __m512i v = _mm512_sub_epi32(load(job.t + i - job.step[p]), here);
-        const __m512i linear = _mm512_add_epi32(cut(u, LINEAR_CUT), cut(v, LINEAR_CUT));
-        const __m512i clipped = _mm512_add_epi32(cut(u, CLIPPED_CUT), cut(v, CLIPPED_CUT));
-        const __m512i both = _mm512_mask_blend_epi16(0xaaaaaaaa, linear, _mm512_slli_epi32(clipped, 16));
-        const __m512i w = _mm512_i32gather_epi32(c, job.weights + p * MAX_CLASSES, 4);
-        sum = _mm512_add_epi32(sum, _mm512_madd_epi16(both, w));
+    const int32_t* weights = job.weights;
+    for (int s = 0; s < job.sources; ++s) {
+        const int32_t* const t = job.t[s] + i;
+        const __m512i here = load(t);
+        for (int p = 0; p < job.pairs; ++p, weights += MAX_CLASSES) {
+            const __m512i u = _mm512_sub_epi32(load(t + job.step[p]), here);
+            const __m512i v = _mm512_sub_epi32(load(t - job.step[p]), here);
+            const __m512i linear = _mm512_add_epi32(cut(u, LINEAR_CUT), cut(v, LINEAR_CUT));
+            const __m512i clipped = _mm512_add_epi32(cut(u, CLIPPED_CUT), cut(v, CLIPPED_CUT));
+            const __m512i both = _mm512_mask_blend_epi16(0xaaaaaaaa, linear, _mm512_slli_epi32(clipped, 16));
+            sum = _mm512_add_epi32(sum, _mm512_madd_epi16(both, _mm512_i32gather_epi32(c, weights, 4)));
+        }
     }
     return _mm512_cvtepi32_epi16(cut(_mm512_srav_epi32(sum, _mm512_set1_epi32(job.shift)), 32767));
 }

@@ -8,7 +8,9 @@ namespace sciflow::enhance {
 
 inline constexpr int MAX_PAIRS = 12;
 inline constexpr int PAIRS[4] = {0, 2, 6, 12};  // neighbours within two steps, one of each opposite pair, by axes
-inline constexpr int MAX_FEATURES = 2 * MAX_PAIRS + 1;
+inline constexpr int MAX_AUX = 3;               // other arrays that a filter reads
+inline constexpr int MAX_SOURCES = 1 + MAX_AUX;
+inline constexpr int MAX_FEATURES = 2 * MAX_PAIRS * MAX_SOURCES + 1;
 inline constexpr int MAX_CLASSES = 64;
 inline constexpr int32_t LINEAR_CUT = 16383;         // linear differences are cut here ...
 inline constexpr int32_t CLIPPED_CUT = 24;           // ... and the other copy here, one and a half base bounds
@@ -16,12 +18,14 @@ inline constexpr int32_t MOST_SLOPE = 4095;          // what one difference adds
 inline constexpr double FIXED_LIMIT = 1073741824.0;  // 2^30: integers stay below
 
 struct FilterRow {
-    const int32_t* t = nullptr;        // integers, readable two cells (and rows, planes) around
+    const int32_t* t[MAX_SOURCES] = {};  // integers of each source, readable two cells (and rows, planes) around
+    int sources = 1;
     const int32_t* classes = nullptr;  // of each cell
     ptrdiff_t step[MAX_PAIRS] = {};    // to one neighbour of each pair; the other is opposite
     int pairs = 0;
-    const int32_t* weights = nullptr;  // [pair][class]: linear in the low half, clipped in the high half
-    const int32_t* bias = nullptr;     // [class], rounding included
+    const int32_t* weights =
+        nullptr;                    // [source * pairs + pair][class]: linear in the low half, clipped in the high half
+    const int32_t* bias = nullptr;  // [class], rounding included
     int shift = 0;
     int16_t* out = nullptr;
     size_t n = 0;

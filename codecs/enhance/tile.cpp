@@ -125,6 +125,12 @@ void Tile::load(const Field<T>& field, const Scale& scale, const Part& part) {
     }
 }
 
+void Tile::load(const AuxArray& array, const AuxScale& scale, const Part& part) {
+    const Scale s{scale.unit, scale.origin};
+    if (array.wide) load(Field<double>{static_cast<const double*>(array.data), {}}, s, part);
+    else load(Field<float>{static_cast<const float*>(array.data), {}}, s, part);
+}
+
 void Tile::measure() {
     // Slopes of two cells around the part, summed along x at once; then along y; `activity` sums along z.
     const EnhanceRows& k = kernels().enhance;

@@ -39,6 +39,12 @@ struct Field {
     std::span<const uint64_t> patterns;  // bit patterns that are marks, not data
 };
 
+// Another array of the same shape, of either type, that is read beside it.
+struct AuxArray {
+    const void* data = nullptr;
+    bool wide = false;  // binary64
+};
+
 class Tile {
   public:
     explicit Tile(const Volume& v);
@@ -46,6 +52,7 @@ class Tile {
     // Integers of a part and its border. A cell that has none gets that of a cell beside it, and is a hole.
     template <class T>
     void load(const Field<T>& field, const Scale& scale, const Part& part);
+    void load(const AuxArray& array, const AuxScale& scale, const Part& part);
 
     // Sums of slopes over the 5^axes cells around each: call before `activity`.
     void measure();

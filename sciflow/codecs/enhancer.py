@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sciflow._engine import native
 from sciflow.codecs.base import SZBase, as_stored
 from sciflow.codecs.enhancement import DEFAULT_GROUPS, WORTH
-from sciflow.codecs.gwlz import GWLZConfig
+from sciflow.codecs.gwlz_config import GWLZConfig
 from sciflow.codecs.sentinels import sentinel_bits
 from sciflow.codecs.stream import check_status
 from sciflow.codecs.sz import check_dtype

@@ -1,26 +1,78 @@
-"""SZ and GWLZ for numcodecs: Zarr v2 compressor or filter, kerchunk, any numcodecs pipeline."""
+"""SZ and GWLZ for numcodecs: Zarr v2 compressor or filter, kerchunk, any numcodecs pipeline.
+
+Another codec is a `NumcodecsCodec` with an id, the class of its configuration, and its core's two functions.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 from numcodecs.abc import Codec
 from numcodecs.compat import ensure_ndarray, ndarray_copy
 from numpy.typing import NDArray
 
-from sciflow.bounds import Bound
 from sciflow.codecs import gwlz, sz
-from sciflow.codecs.base import BaseLike
-from sciflow.codecs.gwlz import Enhancer, Groups, GWLZConfig, Target
-from sciflow.codecs.sentinels import Sentinel
-from sciflow.codecs.sz import Level, SZConfig
+from sciflow.codecs.configured import CodecConfig, configured_by
+from sciflow.codecs.gwlz_config import GWLZConfig
+from sciflow.codecs.sz import SZConfig
 
-__all__ = ["GWLZ", "SZ"]
+__all__ = ["GWLZ", "SZ", "NumcodecsCodec"]
+
+_Config = TypeVar("_Config", bound=CodecConfig)
 
 
-class SZ(Codec):  # type: ignore[misc] # numcodecs ships no types
+class NumcodecsCodec(Codec, Generic[_Config]):  # type: ignore[misc] # numcodecs ships no types
+    """A configuration and its core, as numcodecs wants a codec."""
+
+    codec_id: ClassVar[str]
+    config_type: ClassVar[type[CodecConfig]]
+    config: _Config
+
+    def encode(self, buf: Any) -> bytes:
+        """Return the stream of an array, float32 or float64."""
+        return self._encode(buf if isinstance(buf, np.ndarray) else ensure_ndarray(buf))
+
+    def decode(self, buf: Any, out: Any = None) -> NDArray[Any]:
+        """Return the array of a stream, or `out`, filled."""
+        return self._decode(buf, out)
+
+    def _encode(self, array: NDArray[Any]) -> bytes:
+        raise NotImplementedError
+
+    def _decode(self, buf: Any, out: Any) -> NDArray[Any]:
+        raise NotImplementedError
+
+    def get_config(self) -> dict[str, Any]:
+        """The codec's id and arguments, as strict JSON."""
+        return {"id": self.codec_id, **self.config.to_json()}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Read what `get_config` wrote; ``id`` may be there or not.
+
+        Raises
+        ------
+        InvalidArgument
+            If a key is unknown, or a value is not allowed.
+        """
+        codec = cls.__new__(cls)
+        named = {key: value for key, value in config.items() if key != "id"}
+        object.__setattr__(codec, "config", cls.config_type.from_json(named))
+        return codec
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, type(self)) and self.config == other.config
+
+    def __hash__(self) -> int:
+        return hash((self.codec_id, self.config))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.config.arguments()})"
+
+
+class SZ(NumcodecsCodec[SZConfig]):
     """Every finite value comes back within `bound`; NaN, Inf, -0.0 and sentinels bit for bit.
 
     Dtype, shape, memory layout and byte order travel in the stream. Alone on a chunk, ``rel`` and ``psnr``
@@ -57,77 +109,28 @@ class SZ(Codec):  # type: ignore[misc] # numcodecs ships no types
 
     Examples
     --------
+    >>> from sciflow import Bound
     >>> codec = SZ(Bound.abs(0.01))
     >>> field = np.linspace(0.0, 1.0, 10_000, dtype="f4").reshape(100, 100)
     >>> bool(np.abs(codec.decode(codec.encode(field)) - field).max() <= 0.01)
     True
     """
 
-    codec_id: ClassVar[str] = "sciflow.sz"
+    codec_id = "sciflow.sz"
+    config_type = SZConfig
 
-    def __init__(
-        self,
-        bound: Bound | float,
-        *,
-        level: Level = "balanced",
-        preserve: Iterable[Sentinel] = (),
-        rewrite_safe: bool = False,
-        verify: bool = True,
-        block_values: int | None = None,
-        threads: int = 1,
-    ) -> None:
-        self._config = SZConfig(
-            bound,
-            level=level,
-            preserve=preserve,
-            rewrite_safe=rewrite_safe,
-            verify=verify,
-            block_values=block_values,
-            threads=threads,
-        )
+    @configured_by(SZConfig)
+    def __init__(self) -> None:
+        """Take what the configuration takes."""
 
-    @property
-    def config(self) -> SZConfig:
-        """The arguments, checked."""
-        return self._config
+    def _encode(self, array: NDArray[Any]) -> bytes:
+        return sz.encode(array, self.config)
 
-    def encode(self, buf: Any) -> bytes:
-        """Return the stream of an array (float32 or float64; see `sciflow.codecs.sz.encode`)."""
-        array = buf if isinstance(buf, np.ndarray) else ensure_ndarray(buf)
-        return sz.encode(array, self._config)
-
-    def decode(self, buf: Any, out: Any = None) -> NDArray[Any]:
-        """Return the array of a stream, or `out`, filled (see `sciflow.codecs.sz.decode`)."""
-        return sz.decode(buf, out, threads=self._config.threads)
-
-    def get_config(self) -> dict[str, Any]:
-        """The codec's id and arguments, as strict JSON."""
-        return {"id": self.codec_id, **self._config.to_json()}
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Read what `get_config` wrote; ``id`` may be there or not.
-
-        Raises
-        ------
-        InvalidArgument
-            If a key is unknown, or a value is not allowed.
-        """
-        codec = cls.__new__(cls)
-        codec._config = SZConfig.from_json({key: value for key, value in config.items() if key != "id"})
-        return codec
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, SZ) and self._config == other._config
-
-    def __hash__(self) -> int:
-        return hash((self.codec_id, self._config))
-
-    def __repr__(self) -> str:
-        return f"SZ({self._config.arguments()})"
+    def _decode(self, buf: Any, out: Any) -> NDArray[Any]:
+        return sz.decode(buf, out, threads=self.config.threads)
 
 
-class GWLZ(Codec):  # type: ignore[misc] # numcodecs ships no types
+class GWLZ(NumcodecsCodec[GWLZConfig]):
     """Another codec's stream, and an enhancer of what it decodes to where that is worth its bytes.
 
     With target "bound" every finite value comes back within the base's bound and the mean square error is
@@ -159,6 +162,9 @@ class GWLZ(Codec):  # type: ignore[misc] # numcodecs ships no types
         Seconds that training a network may take, for each array that is encoded.
     progress : bool, optional
         Show a bar while training; None does so on a terminal.
+    aux : iterable of str
+        Names of other variables that the filters read; `sciflow.codecs.gwlz.encode` and ``decode`` take their
+        values, this adapter cannot.
 
     Raises
     ------
@@ -172,82 +178,23 @@ class GWLZ(Codec):  # type: ignore[misc] # numcodecs ships no types
 
     Examples
     --------
+    >>> from sciflow import Bound
     >>> codec = GWLZ(SZ(Bound.abs(0.01)))
     >>> field = np.linspace(0.0, 1.0, 10_000, dtype="f4").reshape(100, 100)
     >>> bool(np.abs(codec.decode(codec.encode(field)) - field).max() <= 0.01)
     True
     """
 
-    codec_id: ClassVar[str] = "sciflow.gwlz"
+    codec_id = "sciflow.gwlz"
+    config_type = GWLZConfig
 
-    def __init__(
-        self,
-        base: BaseLike,
-        *,
-        target: Target = "bound",
-        groups: Groups = "auto",
-        n_groups: int | None = None,
-        psnr: float | None = None,
-        bound: Bound | float | None = None,
-        shared: bytes | str | None = None,
-        tune: str | None = None,
-        enhancer: Enhancer = "wiener",
-        seed: int = 0,
-        time_budget: float = 20.0,
-        progress: bool | None = False,
-    ) -> None:
-        self._config = GWLZConfig(
-            base,
-            target=target,
-            groups=groups,
-            n_groups=n_groups,
-            psnr=psnr,
-            bound=bound,
-            shared=shared,
-            tune=tune,
-            enhancer=enhancer,
-            seed=seed,
-            time_budget=time_budget,
-            progress=progress,
-        )
+    @configured_by(GWLZConfig)
+    def __init__(self) -> None:
+        """Take what the configuration takes."""
 
-    @property
-    def config(self) -> GWLZConfig:
-        """The arguments, checked."""
-        return self._config
+    def _encode(self, array: NDArray[Any]) -> bytes:
+        return gwlz.encode(array, self.config)
 
-    def encode(self, buf: Any) -> bytes:
-        """Return the stream of an array (float32 or float64; see `sciflow.codecs.gwlz.encode`)."""
-        array = buf if isinstance(buf, np.ndarray) else ensure_ndarray(buf)
-        return gwlz.encode(array, self._config)
-
-    def decode(self, buf: Any, out: Any = None) -> NDArray[Any]:
-        """Return the array of a stream, or `out`, filled (see `sciflow.codecs.gwlz.decode`)."""
-        array = gwlz.decode(buf, self._config)
+    def _decode(self, buf: Any, out: Any) -> NDArray[Any]:
+        array = gwlz.decode(buf, self.config)
         return array if out is None else ndarray_copy(array, out)
-
-    def get_config(self) -> dict[str, Any]:
-        """The codec's id and arguments, as strict JSON."""
-        return {"id": self.codec_id, **self._config.to_json()}
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Read what `get_config` wrote; ``id`` may be there or not.
-
-        Raises
-        ------
-        InvalidArgument
-            If a key is unknown, or a value is not allowed.
-        """
-        codec = cls.__new__(cls)
-        codec._config = GWLZConfig.from_json({key: value for key, value in config.items() if key != "id"})
-        return codec
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, GWLZ) and self._config == other._config
-
-    def __hash__(self) -> int:
-        return hash((self.codec_id, self._config))
-
-    def __repr__(self) -> str:
-        return f"GWLZ({self._config.arguments()})"

@@ -2,7 +2,8 @@
 
 ```
 plain:    0x00 | base stream
-enhanced: "GW" version flags | bound, error, MSE | dtype, shape | body | checksums | base stream
+measured: 0x01 | error, MSE, checksum | base stream
+enhanced: "GW" version flags | bound, aux, error, MSE | dtype, shape | body | checksums | base stream
 ```
 """
 
@@ -19,14 +20,18 @@ import numpy as np
 from sciflow.bounds import Bound
 from sciflow.errors import Corrupt, Truncated, Unsupported
 
-__all__ = ["PLAIN", "Enhanced", "read_enhanced", "write_enhanced"]
+__all__ = ["PLAIN", "Enhanced", "Plain", "read_enhanced", "read_plain", "write_enhanced", "write_measured"]
 
 PLAIN = b"\x00"
 """The one byte before a base stream that nothing was added to."""
 
 _MAGIC = b"GW"
-_MAJOR, _MINOR = 0, 1
-_HAS_BOUND, _NETWORK, _TUNED = 1, 2, 4
+_MEASURED = b"\x01"
+_MAJOR, _MINOR = 0, 2
+_FIRST_WITH_AUX = 2
+_HAS_BOUND, _NETWORK, _TUNED, _AUX = 1, 2, 4, 8
+_FLAGS = _HAS_BOUND | _NETWORK | _TUNED | _AUX
+_MAX_AUX = 3
 _WIDE, _BIG_ENDIAN, _ORDER_F = 1, 2, 4
 _MAX_NDIM = 8
 
@@ -59,6 +64,8 @@ class Enhanced:
         CRC-32C of the values that must come out.
     base : memoryview
         The base stream.
+    aux : tuple of int
+        CRC-32C of each other array that the enhancer reads.
     """
 
     dtype: np.dtype[Any]
@@ -72,6 +79,7 @@ class Enhanced:
     body: bytes
     output_crc: int
     base: memoryview
+    aux: tuple[int, ...] = ()
 
     @property
     def stored_shape(self) -> tuple[int, ...]:
@@ -89,17 +97,58 @@ class Enhanced:
         return not self.network
 
 
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """A base stream that nothing was added to; `error` and `mse` where its encoder measured them."""
+
+    base: memoryview
+    error: float | None = None
+    mse: float | None = None
+
+
+def write_measured(base: bytes, *, error: float, mse: float) -> bytes:
+    """Return the bytes of a base stream alone, and what its encoder measured."""
+    front = _MEASURED + struct.pack("<ff", _up(error), _up(mse))
+    return b"".join([front, struct.pack("<I", _checksum(front, memoryview(base))), base])
+
+
+def read_plain(view: memoryview) -> Plain | None:
+    """Return the base stream of one that nothing was added to; None of another.
+
+    Raises
+    ------
+    Truncated, Corrupt
+        If what was measured is cut off or damaged.
+    """
+    if view[:1] == PLAIN:
+        return Plain(view[1:])
+    if view[:1] != _MEASURED:
+        return None
+    read = _Reader(view)
+    read.take(1, "kind")
+    error, mse = read.number("<f", "error"), read.number("<f", "mse")
+    front = read.at
+    (crc,) = struct.unpack("<I", read.take(4, "checksum"))
+    base = view[read.at :]
+    if _checksum(view[:front], base) != crc:
+        raise Corrupt(f"at byte {front}: the checksum of the stream fails; it was damaged")
+    return Plain(base, error, mse)
+
+
 def write_enhanced(stream: Enhanced) -> bytes:
     """Return the bytes of an enhanced stream."""
     flags = (_HAS_BOUND if stream.bound else 0) | (_NETWORK if stream.network else 0)
-    flags |= 0 if stream.tuned is None else _TUNED
+    flags |= (0 if stream.tuned is None else _TUNED) | (_AUX if stream.aux else 0)
+    minor = _FIRST_WITH_AUX if stream.aux else 1
     kind = (_WIDE if stream.dtype.itemsize == 8 else 0) | (_ORDER_F if stream.order == "F" else 0)
     kind |= 0 if stream.dtype.newbyteorder("<") == stream.dtype else _BIG_ENDIAN
-    head = [_MAGIC, bytes((_MAJOR, _MINOR, flags))]
+    head = [_MAGIC, bytes((_MAJOR, minor, flags))]
     if stream.bound:
         head.append(struct.pack("<d", stream.bound.value))
     if stream.tuned is not None:
         head.append(struct.pack("<d", stream.tuned))
+    if stream.aux:
+        head.append(struct.pack(f"<B{len(stream.aux)}I", len(stream.aux), *stream.aux))
     head.append(struct.pack("<ff", _up(stream.error), _up(stream.mse)))
     head.append(bytes((kind, len(stream.shape))))
     head += [_varint(length) for length in stream.stored_shape]
@@ -129,10 +178,11 @@ def read_enhanced(view: memoryview) -> Enhanced:
             f"GWLZ stream version {major}.{minor}: this release reads up to {_MAJOR}.{_MINOR}; "
             "pip install --upgrade sciflow"
         )
-    if flags & ~(_HAS_BOUND | _NETWORK | _TUNED):
+    if flags & ~_FLAGS or (flags & _AUX and minor < _FIRST_WITH_AUX):
         raise Corrupt(f"at byte 4: flags {flags:#x} hold bits that no encoder sets")
     value = read.number("<d", "bound") if flags & _HAS_BOUND else 0.0
     tuned = read.number("<d", "tuned parameter") if flags & _TUNED else None
+    aux = _read_aux(read) if flags & _AUX else ()
     error, mse = read.number("<f", "error"), read.number("<f", "mse")
     kind, ndim = read.take(2, "dtype")
     if kind & ~(_WIDE | _BIG_ENDIAN | _ORDER_F) or ndim > _MAX_NDIM:
@@ -164,7 +214,15 @@ def read_enhanced(view: memoryview) -> Enhanced:
         body=body,
         output_crc=output_crc,
         base=base,
+        aux=aux,
     )
+
+
+def _read_aux(read: _Reader) -> tuple[int, ...]:
+    count = read.take(1, "number of other variables")[0]
+    if not 1 <= count <= _MAX_AUX:
+        raise Corrupt(f"at byte {read.at - 1}: {count} other variables: expected 1 to {_MAX_AUX}")
+    return struct.unpack(f"<{count}I", read.take(4 * count, "checksums of other variables"))
 
 
 def _checksum(front: bytes | memoryview, base: memoryview) -> int:

@@ -1,34 +1,37 @@
-"""SZ and GWLZ as native Zarr v3 serializers (array-to-bytes codecs); SZ decodes parts."""
+"""SZ and GWLZ as native Zarr v3 serializers (array-to-bytes codecs); SZ decodes parts.
+
+Another codec is a `Serializer` with a name, the class of its configuration, and its core's two functions.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from zarr.abc.codec import ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin
+from zarr.abc.codec import ArrayBytesCodecPartialDecodeMixin
 from zarr.abc.store import RangeByteRequest
 
 from sciflow.bounds import Bound
 from sciflow.codecs import gwlz, partial, sz
-from sciflow.codecs.base import BaseLike, SZBase
-from sciflow.codecs.gwlz import Enhancer, Groups, GWLZConfig, Target
-from sciflow.codecs.sentinels import Sentinel, sentinel_bits
+from sciflow.codecs.base import SZBase
+from sciflow.codecs.configured import configured_by
+from sciflow.codecs.gwlz_config import GWLZConfig
+from sciflow.codecs.sentinels import sentinel_bits
+from sciflow.codecs.serializer import Serializer, check_chunk, to_buffer
+from sciflow.codecs.siblings import read_siblings
 from sciflow.codecs.stream import MAX_BLOCK_VALUES, StreamInfo, as_bytes_view
-from sciflow.codecs.sz import Level, SZConfig
-from sciflow.errors import Corrupt, InvalidArgument, Truncated
+from sciflow.codecs.sz import SZConfig
+from sciflow.errors import Truncated
 
 if TYPE_CHECKING:
     from zarr.abc.store import ByteGetter
     from zarr.core.array_spec import ArraySpec
-    from zarr.core.buffer import Buffer, NDBuffer
-    from zarr.core.chunk_grids import ChunkGrid
-    from zarr.core.common import JSON
-    from zarr.core.dtype.wrapper import TBaseDType, TBaseScalar, ZDType
+    from zarr.core.buffer import NDBuffer
     from zarr.core.indexing import SelectorTuple
 
 __all__ = ["GWLZ", "SZ"]
@@ -38,7 +41,7 @@ _FIRST_READ = 4096
 
 
 @dataclass(frozen=True, init=False, repr=False)
-class SZ(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
+class SZ(Serializer[SZConfig], ArrayBytesCodecPartialDecodeMixin):
     """Every finite value comes back within `bound`; NaN, Inf, -0.0 and sentinels bit for bit.
 
     Give it as ``serializer=SZ(...), compressors=None``: a compressor behind it gains nothing and would switch
@@ -86,112 +89,29 @@ class SZ(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
     0.0
     """
 
-    codec_name: ClassVar[str] = "sciflow.sz"
-    is_fixed_size = False
+    codec_name = "sciflow.sz"
+    config_type = SZConfig
 
-    config: SZConfig
-
-    def __init__(
-        self,
-        bound: Bound | float,
-        *,
-        level: Level = "balanced",
-        preserve: Iterable[Sentinel] = (),
-        rewrite_safe: bool = False,
-        verify: bool = True,
-        block_values: int | None = None,
-        threads: int = 1,
-    ) -> None:
-        config = SZConfig(
-            bound,
-            level=level,
-            preserve=preserve,
-            rewrite_safe=rewrite_safe,
-            verify=verify,
-            block_values=block_values,
-            threads=threads,
-        )
-        object.__setattr__(self, "config", config)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, JSON]) -> Self:
-        """Read what `to_dict` wrote.
-
-        Raises
-        ------
-        InvalidArgument
-            If the name is another codec's, a key is unknown, or a value is not allowed.
-        """
-        if data.get("name") != cls.codec_name:
-            raise InvalidArgument(f"codec name {data.get('name')!r}: expected {cls.codec_name!r}")
-        codec = cls.__new__(cls)
-        object.__setattr__(codec, "config", SZConfig.from_json(data.get("configuration")))
-        return codec
+    @configured_by(SZConfig)
+    def __init__(self) -> None:
+        """Take what the configuration takes."""
 
     @property
     def promise(self) -> Bound | None:
         """What every value of a chunk is held to."""
         return self.config.bound
 
-    def to_dict(self) -> dict[str, JSON]:
-        """``{"name", "configuration"}``, as strict JSON."""
-        return {"name": self.codec_name, "configuration": self.config.to_json()}
-
-    def __repr__(self) -> str:
-        return f"SZ({self.config.arguments()})"
-
-    def validate(
-        self,
-        *,
-        shape: tuple[int, ...],
-        dtype: ZDType[TBaseDType, TBaseScalar],
-        chunk_grid: ChunkGrid,
-    ) -> None:
-        """Refuse an array when it is created, before anything is stored.
-
-        Raises
-        ------
-        UnsupportedDtype, InvalidArgument
-            If the dtype, the number of dimensions or a sentinel do not fit.
-        """
-        self._check_array(dtype.to_native_dtype(), ndim=len(shape))
-
-    def evolve_from_array_spec(self, array_spec: ArraySpec) -> Self:
-        """Refuse as `validate` does: inside a shard, zarr 3.1 calls only this."""
-        self._check_array(array_spec.dtype.to_native_dtype(), ndim=array_spec.ndim)
-        return self
-
-    def compute_encoded_size(self, input_byte_length: int, chunk_spec: ArraySpec) -> int:
-        """Not known before encoding.
-
-        Raises
-        ------
-        NotImplementedError
-            Always, as Zarr wants of a codec of variable size.
-        """
-        raise NotImplementedError
-
     def _check_array(self, dtype: np.dtype[Any], *, ndim: int) -> None:
         sz.check_dtype(dtype, ndim=ndim)
         sentinel_bits(self.config.preserve, dtype)
 
-    def _encode_sync(self, chunk_data: NDBuffer, chunk_spec: ArraySpec) -> Buffer:
-        dtype = chunk_spec.dtype.to_native_dtype()
-        array = sz.native_order(chunk_data.as_numpy_array())
-        stream = sz.encode(array, _with_fill(self.config, chunk_spec.fill_value, dtype))
-        return chunk_spec.prototype.buffer.from_bytes(stream)
+    def _encode(self, array: NDArray[Any], spec: ArraySpec) -> bytes:
+        return sz.encode(array, _with_fill(self.config, spec.fill_value, array.dtype))
 
-    def _decode_sync(self, chunk_data: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
-        stream = chunk_data.as_numpy_array()
-        _check_header(sz.info(stream), chunk_spec)
-        array = sz.decode(stream, threads=self.config.threads)
-        return _to_buffer(array, chunk_spec)
-
-    async def _encode_single(self, chunk_data: NDBuffer, chunk_spec: ArraySpec) -> Buffer:
-        return await asyncio.to_thread(self._encode_sync, chunk_data, chunk_spec)
-
-    async def _decode_single(self, chunk_data: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
-        return await asyncio.to_thread(self._decode_sync, chunk_data, chunk_spec)
+    def _decode(self, stream: NDArray[np.uint8], spec: ArraySpec) -> NDArray[Any]:
+        header = sz.info(stream)
+        check_chunk(header.dtype, header.shape, spec)  # before any memory is taken for it
+        return sz.decode(stream, threads=self.config.threads)
 
     async def _decode_partial_single(
         self, byte_getter: ByteGetter, selection: SelectorTuple, chunk_spec: ArraySpec
@@ -211,11 +131,11 @@ class SZ(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
         parts = await asyncio.gather(*(_read_run(byte_getter, run, head, chunk_spec) for run in runs))
         by_run = dict(zip(runs, parts, strict=True))
         array = await asyncio.to_thread(partial.decode_runs, header, head, runs, by_run.__getitem__)
-        return _to_buffer(array, chunk_spec)[selection]
+        return to_buffer(array, chunk_spec)[selection]
 
 
 @dataclass(frozen=True, init=False, repr=False)
-class GWLZ(ArrayBytesCodec):
+class GWLZ(Serializer[GWLZConfig], ArrayBytesCodecPartialDecodeMixin):
     """Another codec's stream, and an enhancer of what it decodes to where that is worth its bytes.
 
     Give it as ``serializer=GWLZ(SZ(...)), compressors=None``. A finite fill value of the array other than 0
@@ -247,6 +167,9 @@ class GWLZ(ArrayBytesCodec):
         Seconds that training a network may take, for each array that is encoded.
     progress : bool, optional
         Show a bar while training; None does so on a terminal.
+    aux : iterable of str
+        Names of other variables that the filters read, in the same group; chunks are read with theirs, and
+        written by `sciflow.compress` alone.
 
     Raises
     ------
@@ -267,57 +190,12 @@ class GWLZ(ArrayBytesCodec):
     0.0
     """
 
-    codec_name: ClassVar[str] = "sciflow.gwlz"
-    is_fixed_size = False
+    codec_name = "sciflow.gwlz"
+    config_type = GWLZConfig
 
-    config: GWLZConfig
-
-    def __init__(
-        self,
-        base: BaseLike,
-        *,
-        target: Target = "bound",
-        groups: Groups = "auto",
-        n_groups: int | None = None,
-        psnr: float | None = None,
-        bound: Bound | float | None = None,
-        shared: bytes | str | None = None,
-        tune: str | None = None,
-        enhancer: Enhancer = "wiener",
-        seed: int = 0,
-        time_budget: float = 20.0,
-        progress: bool | None = False,
-    ) -> None:
-        config = GWLZConfig(
-            base,
-            target=target,
-            groups=groups,
-            n_groups=n_groups,
-            psnr=psnr,
-            bound=bound,
-            shared=shared,
-            tune=tune,
-            enhancer=enhancer,
-            seed=seed,
-            time_budget=time_budget,
-            progress=progress,
-        )
-        object.__setattr__(self, "config", config)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, JSON]) -> Self:
-        """Read what `to_dict` wrote.
-
-        Raises
-        ------
-        InvalidArgument
-            If the name is another codec's, a key is unknown, or a value is not allowed.
-        """
-        if data.get("name") != cls.codec_name:
-            raise InvalidArgument(f"codec name {data.get('name')!r}: expected {cls.codec_name!r}")
-        codec = cls.__new__(cls)
-        object.__setattr__(codec, "config", GWLZConfig.from_json(data.get("configuration")))
-        return codec
+    @configured_by(GWLZConfig)
+    def __init__(self) -> None:
+        """Take what the configuration takes."""
 
     @property
     def promise(self) -> Bound | None:
@@ -327,73 +205,59 @@ class GWLZ(ArrayBytesCodec):
             return base.config.bound
         return self.config.bound
 
-    def to_dict(self) -> dict[str, JSON]:
-        """``{"name", "configuration"}``, as strict JSON."""
-        return {"name": self.codec_name, "configuration": self.config.to_json()}
-
-    def __repr__(self) -> str:
-        return f"GWLZ({self.config.arguments()})"
-
-    def validate(
-        self,
-        *,
-        shape: tuple[int, ...],
-        dtype: ZDType[TBaseDType, TBaseScalar],
-        chunk_grid: ChunkGrid,
-    ) -> None:
-        """Refuse an array when it is created, before anything is stored.
-
-        Raises
-        ------
-        UnsupportedDtype, InvalidArgument
-            If the dtype, the number of dimensions or a sentinel do not fit.
-        """
-        self._check_array(dtype.to_native_dtype(), ndim=len(shape))
-
-    def evolve_from_array_spec(self, array_spec: ArraySpec) -> Self:
-        """Refuse as `validate` does: inside a shard, zarr 3.1 calls only this."""
-        self._check_array(array_spec.dtype.to_native_dtype(), ndim=array_spec.ndim)
-        return self
-
-    def compute_encoded_size(self, input_byte_length: int, chunk_spec: ArraySpec) -> int:
-        """Not known before encoding.
-
-        Raises
-        ------
-        NotImplementedError
-            Always, as Zarr wants of a codec of variable size.
-        """
-        raise NotImplementedError
-
     def _check_array(self, dtype: np.dtype[Any], *, ndim: int) -> None:
         sz.check_dtype(dtype, ndim=ndim)
         if isinstance(self.config.base, SZBase):
             sentinel_bits(self.config.base.config.preserve, dtype)
 
-    def _encode_sync(self, chunk_data: NDBuffer, chunk_spec: ArraySpec) -> Buffer:
-        dtype = chunk_spec.dtype.to_native_dtype()
+    def _encode(self, array: NDArray[Any], spec: ArraySpec) -> bytes:
+        return self.encode_beside(array, [], fill_value=spec.fill_value)
+
+    def encode_beside(self, array: NDArray[Any], aux: Sequence[NDArray[Any]], *, fill_value: Any) -> bytes:
+        """Return the stream of a chunk whose filters read other variables too.
+
+        Parameters
+        ----------
+        array : ndarray, float32|float64
+            The whole chunk, padded.
+        aux : sequence of ndarray
+            The same chunk of each variable that ``config.aux`` names, decoded.
+        fill_value : scalar
+            Of the array.
+
+        Raises
+        ------
+        InvalidArgument
+            If these are not as many, or one is of another shape.
+        """
         config = self.config
         if isinstance(config.base, SZBase):
-            base = SZBase(_with_fill(config.base.config, chunk_spec.fill_value, dtype))
-            config = config.with_base(base)
-        stream = gwlz.encode(sz.native_order(chunk_data.as_numpy_array()), config)
-        return chunk_spec.prototype.buffer.from_bytes(stream)
+            config = config.with_base(SZBase(_with_fill(config.base.config, fill_value, array.dtype)))
+        return gwlz.encode(array, config, aux=aux)
 
-    def _decode_sync(self, chunk_data: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
-        array = gwlz.decode(chunk_data.as_numpy_array(), self.config)
-        dtype = chunk_spec.dtype.to_native_dtype()
-        if array.shape != chunk_spec.shape or array.dtype.itemsize != dtype.itemsize:
-            raise Corrupt(
-                f"the chunk holds {array.dtype} of shape {array.shape}: the array's metadata says {dtype} of "
-                f"shape {chunk_spec.shape}; was it written with other chunks?"
-            )
-        return _to_buffer(array, chunk_spec)
+    def _decode(self, stream: NDArray[np.uint8], spec: ArraySpec) -> NDArray[Any]:
+        return self._decode_beside(stream, spec, [])
 
-    async def _encode_single(self, chunk_data: NDBuffer, chunk_spec: ArraySpec) -> Buffer:
-        return await asyncio.to_thread(self._encode_sync, chunk_data, chunk_spec)
+    def _decode_beside(
+        self, stream: NDArray[np.uint8], spec: ArraySpec, aux: list[NDArray[Any]]
+    ) -> NDArray[Any]:
+        array = gwlz.decode(stream, self.config, aux=aux)
+        check_chunk(array.dtype, array.shape, spec)
+        return array
 
-    async def _decode_single(self, chunk_data: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
-        return await asyncio.to_thread(self._decode_sync, chunk_data, chunk_spec)
+    async def _decode_partial_single(
+        self, byte_getter: ByteGetter, selection: SelectorTuple, chunk_spec: ArraySpec
+    ) -> NDBuffer | None:
+        """Decode all of a chunk: only here Zarr says where it lies, and so which chunks lie beside it."""
+        found = await byte_getter.get(chunk_spec.prototype)
+        if found is None:
+            return None
+        stream = found.as_numpy_array()
+        aux = list[NDArray[Any]]()
+        if self.config.aux and gwlz.info(stream).aux:
+            aux = await read_siblings(byte_getter, self.config.aux, chunk_spec.shape)
+        array = await asyncio.to_thread(self._decode_beside, stream, chunk_spec, aux)
+        return to_buffer(array, chunk_spec)[selection]
 
 
 async def _read_header(byte_getter: ByteGetter, spec: ArraySpec) -> tuple[memoryview, StreamInfo] | None:
@@ -411,7 +275,7 @@ async def _read_header(byte_getter: ByteGetter, spec: ArraySpec) -> tuple[memory
                 raise
             size *= 8
         else:
-            _check_header(header, spec)
+            check_chunk(header.dtype, header.shape, spec)
             return head, header
 
 
@@ -436,18 +300,3 @@ def _with_fill(config: SZConfig, fill_value: Any, dtype: np.dtype[Any]) -> SZCon
     if not math.isfinite(fill) or (fill == 0.0 and not mean_matters):
         return config
     return replace(config, preserve=(*config.preserve, fill))
-
-
-def _check_header(header: StreamInfo, spec: ArraySpec) -> None:
-    """Compare a stream with the array's metadata before any memory is taken for it."""
-    dtype = spec.dtype.to_native_dtype()
-    if header.shape != spec.shape or header.dtype.itemsize != dtype.itemsize:
-        raise Corrupt(
-            f"the chunk holds {header.dtype} of shape {header.shape}: the array's metadata says {dtype} of "
-            f"shape {spec.shape}; was it written with other chunks?"
-        )
-
-
-def _to_buffer(array: NDArray[Any], spec: ArraySpec) -> NDBuffer:
-    dtype = spec.dtype.to_native_dtype()
-    return spec.prototype.nd_buffer.from_numpy_array(array.astype(dtype, copy=False))

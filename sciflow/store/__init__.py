@@ -13,7 +13,7 @@ import errno
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import metadata
@@ -33,7 +33,15 @@ from sciflow.store.running import Runner, open_runner, progress_bar
 from sciflow.store.source import Source, is_consolidated, open_source
 from sciflow.store.staging import Staging, check_target, mark_written_metadata, open_staging
 from sciflow.store.verification import check_store, describe_store, planned_row, row
-from sciflow.store.write import chunk_tasks, finish, gather, store_bytes, with_container, write_metadata
+from sciflow.store.write import (
+    VariableOutcome,
+    chunk_tasks,
+    finish,
+    gather,
+    store_bytes,
+    with_container,
+    write_metadata,
+)
 
 __all__ = ["RegionRow", "Report", "Row", "compress", "decompress", "encoding", "inspect", "open", "verify"]
 
@@ -61,6 +69,7 @@ def compress(
     per_variable: Mapping[str, BoundLike] | None = None,
     regions: Mapping[str, RegionsLike] | None = None,
     enhance: bool = False,
+    aux: Mapping[str, Sequence[str]] | None = None,
     level: Level = "balanced",
     chunks: Mapping[str, int] | str | None = None,
     rewrite_safe: bool = False,
@@ -107,6 +116,11 @@ def compress(
         enhancer is fitted for each variable on some of its chunks and kept in the metadata; chunks may have
         their own.
         Variables with a relative bound for each value or with regions stay with SZ.
+    aux : mapping of str to sequence of str, optional
+        Variables that are enhanced with the help of up to 3 others, by name: ``{"t": ["u", "v"]}``. Those
+        have the same dimensions and no others themselves; they are written first, and what they decode to is
+        read whenever the variable is, by any program that reads the store. A chunk names what it needs by
+        checksum: others that were changed later are an error.
     workers : int, optional
         Processes of a Dask cluster on this machine. By default Dask's threads, or the client that is active.
     overwrite : bool
@@ -155,6 +169,7 @@ def compress(
         rewrite_safe=rewrite_safe,
         regions=regions,
         enhance=enhance,
+        aux=aux,
     )
     check_target(target, overwrite=overwrite or dry_run, source=data)
     with open_source(data) as source, open_runner(workers) as run:
@@ -176,7 +191,8 @@ def compress(
 def open(store: str | os.PathLike[str]) -> xr.Dataset:  # noqa: A001 - sciflow.open reads well
     """Open a whole store lazily, decoded as xarray decodes it.
 
-    Variables forget the codec they were read with, so that saving them again loses nothing more.
+    Variables forget the codec they were read with, so that saving them again loses nothing more. One that was
+    compressed with the help of others (`aux`) reads their chunks beside its own; AuxMismatch if they changed.
 
     Parameters
     ----------
@@ -265,7 +281,8 @@ def encoding(
 
     One pass over the data for ``rel`` and ``psnr``. Write whole chunks only (``region=`` and ``append_dim=``
     on chunk borders), or set `rewrite_safe`: Zarr encodes a chunk again when a part of it is written, and the
-    error then grows. ``ds.sciflow.write_region`` checks that. What `compress` does besides (reading back,
+    error then grows. ``ds.sciflow.write_region`` checks that. Variables with `aux` need `compress`, which
+    writes the others first. What `compress` does besides (reading back,
     provenance, resuming, renaming at the end) ``to_zarr`` does not.
 
     Parameters
@@ -378,10 +395,13 @@ def _write(
         write_metadata(source, plan, staging.url)
         mark_written_metadata(staging.url, plan.digest())
     with progress_bar("compress", sum(p.nbytes for p in plan.variables), show=progress) as advance:
-        tasks, owners = chunk_tasks(
-            plan.variables, source.variables, staging.url, write=True, look_first=staging.resumed
-        )
-        outcomes = gather(run(tasks, lambda outcome: advance(outcome.bytes_in)), owners)
+        outcomes = dict[str, VariableOutcome]()
+        for needs_others in (False, True):  # whose decoded chunks have to be there
+            part = [p for p in plan.variables if bool(p.aux) is needs_others]
+            tasks, owners = chunk_tasks(
+                part, source.variables, staging.url, write=True, look_first=staging.resumed
+            )
+            outcomes |= gather(run(tasks, lambda outcome: advance(outcome.bytes_in)), owners)
     damaged = [f"{name}: {problem}" for name, o in outcomes.items() for problem in o.problems]
     if damaged:  # text, which is not written chunk by chunk
         raise StoreError(f"{staging.url}: {damaged[0]}; begin anew with resume=False (--no-resume)")

@@ -29,6 +29,7 @@ from sciflow.codecs.zarr import GWLZ, SZ
 from sciflow.errors import InvalidArgument
 from sciflow.store.chunking import check_chunks, chunk_shape, override_chunks, parse_chunks
 from sciflow.store.conventions import protected_variables
+from sciflow.store.enhancing import enhanced
 from sciflow.store.regions import RegionPlan, RegionRequest, check_mask
 from sciflow.store.running import Runner, as_blocks, progress_bar
 from sciflow.store.source import Source
@@ -67,6 +68,8 @@ class VariablePlan:
         What encodes its chunks; None for a lossless one.
     regions : RegionPlan or None
         Parts with bounds of their own.
+    aux : tuple of str
+        Other variables that its enhancer reads.
     """
 
     name: str
@@ -80,6 +83,7 @@ class VariablePlan:
     resolved: Resolved | None = None
     codec: SZ | GWLZ | None = None
     regions: RegionPlan | None = None
+    aux: tuple[str, ...] = ()
 
     @property
     def is_text(self) -> bool:
@@ -148,6 +152,7 @@ class Request:
     rewrite_safe: bool
     regions: Mapping[str, RegionRequest] = field(default_factory=dict)
     enhance: bool = False
+    aux: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def make_request(
@@ -159,6 +164,7 @@ def make_request(
     rewrite_safe: bool,
     regions: Mapping[str, RegionsLike] | None = None,
     enhance: bool = False,
+    aux: Mapping[str, Sequence[str]] | None = None,
 ) -> Request:
     """Check what can be checked without the data.
 
@@ -167,7 +173,7 @@ def make_request(
     InvalidArgument
         If no bound was given at all, or one is not a bound.
     """
-    if enhance and rewrite_safe:
+    if (enhance or aux) and rewrite_safe:
         raise InvalidArgument("enhance with rewrite_safe: an enhancer moves values off their lattice")
     default = as_bound(bound)
     named = {name: as_bound(value) for name, value in (per_variable or {}).items()}
@@ -185,6 +191,7 @@ def make_request(
         rewrite_safe=rewrite_safe,
         regions={name: _region_request(name, asked) for name, asked in (regions or {}).items()},
         enhance=enhance,
+        aux={name: tuple(others) for name, others in (aux or {}).items()},
     )
 
 
@@ -241,6 +248,9 @@ def make_plan(
         _plan_variable(name, v, request, protected.get(name, "")) for name, v in source.variables.items()
     ]
     plans = [_with_regions(p, source.variables, request, regions.get(p.name)) for p in plans]
+    _check_names("variable", {n for names in request.aux.values() for n in names}, source.variables)
+    _check_names("variable", request.aux, source.variables)
+    plans = [_with_aux(p, plans, request) for p in plans]
     return Plan(tuple(plans), source.identity, version)
 
 
@@ -280,9 +290,9 @@ def resolve_plan(
             known = resolve(p.bound, value_range)
         base = SZ(known.bound(), level=request.level, preserve=p.preserve, rewrite_safe=request.rewrite_safe)
         codec: SZ | GWLZ = base
-        if request.enhance and known.kind == "abs" and p.regions is None:
-            from sciflow.store.enhancing import enhanced
-
+        if p.aux:
+            codec = GWLZ(base, aux=p.aux)
+        elif request.enhance and known.kind == "abs" and p.regions is None:
             codec = enhanced(base, variables[p.name], chunks=p.chunks, run=run)
         regions = p.regions.resolved(value_range) if p.regions else None
         resolved.append(replace(p, resolved=known, codec=codec, regions=regions))
@@ -347,6 +357,27 @@ def _with_regions(
     check_regional(plan.bound, rewrite_safe=request.rewrite_safe)
     check_mask(plan.name, variables[plan.name], variables[regions.mask])
     return replace(plan, regions=regions)
+
+
+def _with_aux(plan: VariablePlan, plans: Sequence[VariablePlan], request: Request) -> VariablePlan:
+    names = request.aux.get(plan.name, ())
+    if not names:
+        return plan
+    if plan.bound is None or plan.bound.kind == "pointwise_rel" or plan.regions is not None:
+        raise InvalidArgument(
+            f"aux of {plan.name!r}: it takes no enhancer, with {plan.bound or plan.reason!r}"
+            f"{' and regions' if plan.regions else ''}; leave it out, or give it one bound for all its values"
+        )
+    for name in names:
+        other = next(p for p in plans if p.name == name)
+        if name in request.aux:
+            raise InvalidArgument(f"aux of {plan.name!r}: {name!r} has others itself, and may not")
+        if (other.dims, other.shape) != (plan.dims, plan.shape) or other.dtype.kind != "f":
+            raise InvalidArgument(
+                f"aux of {plan.name!r}: {name!r} is {other.dtype} with {other.dims} of {other.shape}, "
+                f"expected float32 or float64 with {plan.dims} of {plan.shape}"
+            )
+    return replace(plan, aux=names)
 
 
 def _region_request(name: str, asked: object) -> RegionRequest:

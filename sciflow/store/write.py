@@ -28,6 +28,7 @@ from zarr.core.sync import sync
 from sciflow.bounds import Resolved
 from sciflow.codecs import sz
 from sciflow.codecs.regions import as_labels
+from sciflow.codecs.siblings import padded, region_of
 from sciflow.codecs.zarr import GWLZ, SZ
 from sciflow.errors import BoundViolated, InvalidArgument, SciflowError
 from sciflow.metrics import ErrorStats, count_changed_bits
@@ -88,6 +89,8 @@ class ChunkTask:
         What encodes the chunks of a variable with regions; Zarr's own pipeline knows no labels.
     regions : RegionPlan or None
         Of the variable.
+    aux : tuple of zarr.Array
+        Other variables that `codec` reads; whole.
     """
 
     array: zarr.Array[Any]
@@ -97,6 +100,7 @@ class ChunkTask:
     look_first: bool = True
     codec: SZ | GWLZ | None = None
     regions: RegionPlan | None = None
+    aux: tuple[zarr.Array[Any], ...] = ()
 
     def __call__(
         self, block: NDArray[Any], index: tuple[int, ...], mask: NDArray[Any] | None = None
@@ -137,11 +141,11 @@ class ChunkTask:
             # Q: why delete? A: Zarr would read what is there to fill up a chunk at the edge.
             sync(self._place(index).delete())
         start = time.perf_counter()
-        if labels is None:
+        if labels is None and not self.aux:
             self.array[self._region(index)] = values
         else:
-            stream = default_buffer_prototype().buffer.from_bytes(self._encode(values, labels))
-            sync(self._place(index).set(stream))
+            stream = self._encode_beside(values, index) if labels is None else self._encode(values, labels)
+            sync(self._place(index).set(default_buffer_prototype().buffer.from_bytes(stream)))
         return time.perf_counter() - start
 
     def _encode(self, values: NDArray[Any], labels: NDArray[np.int64]) -> bytes:
@@ -157,6 +161,14 @@ class ChunkTask:
             for label, promise in self.regions.promises().items()
         }
         return sz.encode(whole, self.codec.config, regions=sz.Regions(spread, bounds))
+
+    def _encode_beside(self, values: NDArray[Any], index: tuple[int, ...]) -> bytes:
+        """The chunk, padded, with what other variables decode to there."""
+        assert isinstance(self.codec, GWLZ)
+        chunk = self.array.chunks
+        aux = [padded(np.asarray(other[self._region(index)]), chunk) for other in self.aux]
+        whole = padded(values.astype(self.array.dtype, copy=False), chunk)
+        return self.codec.encode_beside(whole, aux, fill_value=self.array.fill_value)
 
     def _check(
         self, values: NDArray[Any], index: tuple[int, ...], size: int, labels: NDArray[np.int64] | None
@@ -196,8 +208,7 @@ class ChunkTask:
         )
 
     def _region(self, index: tuple[int, ...]) -> tuple[slice, ...]:
-        sizes = zip(index, self.array.chunks, self.array.shape, strict=True)
-        return tuple(slice(i * chunk, min((i + 1) * chunk, length)) for i, chunk, length in sizes)
+        return region_of(index, self.array.chunks, self.array.shape)
 
     def _key(self, index: tuple[int, ...]) -> str:
         return self.array.metadata.encode_chunk_key(index)
@@ -289,8 +300,7 @@ def chunk_tasks(
     tasks: list[Delayed] = []
     owners: list[str] = []
     for p in plan:
-        member = group[p.name]
-        assert isinstance(member, zarr.Array)
+        member = _array_of(group, p.name)
         task = ChunkTask(
             array=member.with_config({"write_empty_chunks": True}),
             resolved=p.resolved,
@@ -299,6 +309,7 @@ def chunk_tasks(
             look_first=look_first or p.is_text,
             codec=p.codec,
             regions=p.regions,
+            aux=tuple(_array_of(group, name) for name in p.aux) if write else (),
         )
         call = delayed(task, pure=False, traverse=False)
         blocks = as_blocks(variables[p.name], member.chunks)
@@ -310,6 +321,12 @@ def chunk_tasks(
             tasks += [call(block, index, mask) for (index, block), mask in zip(blocks, masks, strict=True)]
         owners += [p.name] * len(blocks)
     return tasks, owners
+
+
+def _array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
+    member = group[name]
+    assert isinstance(member, zarr.Array)
+    return member
 
 
 def gather(outcomes: Sequence[ChunkOutcome], owners: Sequence[str]) -> dict[str, VariableOutcome]:

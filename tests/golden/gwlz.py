@@ -19,7 +19,7 @@ from tests.golden.examples import hills, noise
 
 FOLDER = Path(__file__).parent
 MANIFEST = FOLDER / "gwlz.json"
-VERSION = "0_1"
+VERSION = "0_2"
 
 SHARED = (FOLDER / "gwlz_model.bin").read_bytes() if (FOLDER / "gwlz_model.bin").exists() else b""
 
@@ -30,6 +30,7 @@ class Example:
 
     array: NDArray[Any]
     config: GWLZConfig
+    aux: tuple[NDArray[Any], ...] = ()
 
 
 def waves(shape: tuple[int, ...], dtype: str = "<f4") -> NDArray[Any]:
@@ -39,6 +40,13 @@ def waves(shape: tuple[int, ...], dtype: str = "<f4") -> NDArray[Any]:
         at = (axis * (index + 2)) % 24 - 12
         total = total + at * (144 - at * at) * (3 - index)
     return np.asarray(total / 1024).astype(dtype)
+
+
+def beside(shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+    """What another variable decodes to: the ridges, less noise, scaled; with a hole."""
+    field = np.rint(waves(shape, "<f8") * 16) * -3 + 100
+    field[2, 3:7] = np.nan
+    return np.asarray(field.astype(dtype))
 
 
 def holed() -> NDArray[Any]:
@@ -67,6 +75,13 @@ def examples() -> dict[str, Example]:
             GWLZConfig(loose, groups="value", n_groups=4),
         ),
         "shared": Example(waves((10, 24, 40)), GWLZConfig(loose, target="psnr", psnr=28.0, shared=SHARED)),
+        "aux_3d": Example(waves((10, 24, 40)), GWLZConfig(loose, aux=["u"]), (beside((10, 24, 40), "<f8"),)),
+        "aux_two_fortran": Example(
+            np.asfortranarray(waves((80, 90), ">f4")),
+            GWLZConfig(loose, aux=["u", "v"]),
+            (beside((80, 90), "<f4"), beside((80, 90), ">f8")[:, ::-1]),
+        ),
+        "measured": Example(hills((9, 11), rough=8), GWLZConfig(SZConfig(Bound.psnr(60.0)), target="psnr")),
         "off": Example(hills((9, 11), rough=8), GWLZConfig(SZConfig(Bound.abs(1e-4)))),
     }
 
@@ -85,10 +100,10 @@ def add_missing() -> list[str]:
         if name in have:
             continue
         file = FOLDER / f"gwlz_{VERSION}_{name}.bin"
-        stream = encode(example.array, example.config)
+        stream = encode(example.array, example.config, aux=example.aux)
         with file.open("xb") as out:
             out.write(stream)
-        decoded = decode(stream, example.config)
+        decoded = decode(stream, example.config, aux=example.aux)
         manifest[file.name] = {
             "example": name,
             "stream_sha256": sha256(stream).hexdigest(),
