@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tests import reference_decoder
+from tests import reference_decoder, reference_gwlz_network
 from tests.reference_reader import Truncated, Unsupported, require
 
 Values = NDArray[Any]
@@ -296,6 +296,9 @@ def marks(fields: Fields, h: Values, limit: int) -> NDArray[np.bool_]:
 
 def enhance(body: bytes, y: Values, shared: bytes) -> Values:
     """Section 3."""
+    if body[:1] == b"\x04":
+        y, body = reference_gwlz_network.enhance(body, y)
+        require(body[:1] == b"\x00", "kind behind a network")
     fields = Fields(body)
     kind = fields.u8()
     require(kind <= 2, "kind")
@@ -354,7 +357,7 @@ def decode(stream: bytes, shared: bytes = b"") -> Values:
         return reference_decoder.decode(stream[1:])
     fields = Fields(stream)
     require(fields.take(2) == b"GW", "magic")
-    if (fields.u8(), fields.u8()) > (0, 1):
+    if (fields.u8(), fields.u8()) > (0, 2):
         raise Unsupported
     flags = fields.u8()
     require(flags < 8, "flags")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tests.reference_reader import Truncated, Unsupported, require
 
-Values = NDArray[np.int64]
+Values = NDArray[Any]
 
 
 @dataclass
@@ -181,18 +181,18 @@ def half(shift: Any) -> Any:
 
 def scaled(stage: Stage, a: Values, most: int) -> Values:
     held = np.clip((a + half(stage.pre)) >> stage.pre, -65535, 65535)
-    return np.clip((held * stage.times + 2**13) >> 14, -most, most)
+    return np.asarray(np.clip((held * stage.times + 2**13) >> 14, -most, most))
 
 
 def activated(stage: Stage, v: Values) -> Values:
     if stage.activation == 1:
         return np.maximum(v, 0)
     if stage.activation == 2:
-        return np.where(v < 0, (v * stage.slope + 128) >> 8, v)
+        return np.asarray(np.where(v < 0, (v * stage.slope + 128) >> 8, v))
     if stage.activation == 3:
         u = v + 32768
         low, part = u >> 8, u & 255
-        return (stage.table[low] * (256 - part) + stage.table[low + 1] * part + 128) >> 8
+        return np.asarray((stage.table[low] * (256 - part) + stage.table[low + 1] * part + 128) >> 8)
     return v
 
 
@@ -240,10 +240,10 @@ def normalised(stage: Stage, x: Values) -> Values:
     a = q @ stage.weights[:, :, 0].T + stage.bias
     r = np.array([math.isqrt(int(v) << 16) for v in a.reshape(-1)], np.int64).reshape(a.shape)
     f = scaled(stage, (1 << 38) // r if stage.kind == 4 else r, 32767)
-    return np.clip((x * f + half(stage.shift)) >> stage.shift, -stage.most, stage.most)
+    return np.asarray(np.clip((x * f + half(stage.shift)) >> stage.shift, -stage.most, stage.most))
 
 
-def run(network: Network, blocks: NDArray[np.int16]) -> NDArray[np.int16]:
+def run(network: Network, blocks: Values) -> Values:
     """Return what comes out of ``blocks``, shape (count, z, y, x, channels)."""
     x = np.clip(blocks.astype(np.int64), -network.most, network.most)
     for stage in network.stages:

@@ -70,7 +70,7 @@ def test_goldens_decode_to_the_same_bits(name: str) -> None:
 
 def test_the_goldens_hold_every_kind() -> None:
     kinds = {gwlz.info((FOLDER / name).read_bytes()).enhancer for name in ENTRIES}
-    assert kinds == {"off", "own", "shared"}
+    assert kinds == {"off", "own", "shared", "network"}
 
 
 @pytest.mark.parametrize("simd", ["v2", "v3"])
@@ -109,8 +109,8 @@ def test_the_base_of_another_stream_is_refused() -> None:
 
 
 def test_a_newer_version_is_unsupported() -> None:
-    with pytest.raises(Unsupported, match=r"0\.2"):
-        gwlz.decode(STREAM[:3] + b"\x02" + STREAM[4:], CONFIG)
+    with pytest.raises(Unsupported, match=r"0\.3"):
+        gwlz.decode(STREAM[:3] + b"\x03" + STREAM[4:], CONFIG)
 
 
 def test_no_stream_of_ours_is_corrupt() -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from sciflow._engine import native
 from sciflow.bounds import Bound, ValueRange
-from sciflow.codecs import network, sz
+from sciflow.codecs import integer_network, network, sz
 from sciflow.codecs.base import BaseCodec, ChainBase, SZBase, as_stored
 from sciflow.codecs.sentinels import sentinel_bits
 from sciflow.codecs.stream import as_bytes_view, check_status
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sciflow._native import EnhanceOptions, EnhanceOutcome
     from sciflow.codecs.gwlz import GWLZConfig
 
-__all__ = ["DEFAULT_GROUPS", "NETWORK", "WORTH", "Coder"]
+__all__ = ["DEFAULT_GROUPS", "INTEGER_NETWORK", "NETWORK", "WORTH", "Coder"]
 
 DEFAULT_GROUPS = 16
 _DEFAULT_NETWORKS = 4
@@ -46,8 +46,8 @@ _SQUARABLE = (1e-140, 1e140)
 """Bounds whose square stays a normal double."""
 _MARGIN = 0.1
 """Share of what an enhancer is worth that it must gain within a bound, or it is left out."""
-NETWORK = 3
-"""The kind of a body that begins with a network."""
+NETWORK, INTEGER_NETWORK = 3, 4
+"""The kinds of a body that begins with a network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Coder:
             sentinel_bits(base.config.preserve, self._stored.dtype) if isinstance(base, SZBase) else []
         )
         sentinels = np.array(self._patterns, dtype=f"u{self._stored.itemsize}").view(self._stored.dtype)
-        self._network: network.Network | None = None
+        self._network: network.Network | integer_network.IntegerNetwork | None = None
         self._range = ValueRange.of(self._stored, preserve=sentinels.tolist())
 
     def to_bound(self) -> bytes:
@@ -195,7 +195,7 @@ class Coder:
     ) -> _Coded:
         decoded = base.decode(memoryview(stream), self._stored.dtype, self._stored.shape)
         tuned = base.tuned if isinstance(base, ChainBase) else None
-        if own and worth > 0.0 and self._config.enhancer == "cnn" and self._stored.size >= _FEWEST:
+        if own and worth > 0.0 and self._config.enhancer != "wiener" and self._stored.size >= _FEWEST:
             return self._with_network(stream, decoded, bound, tuned)
         values, body, outcome = self._run(decoded, worth=worth, bound=bound, own=own)
         return _Coded(stream, body, values, outcome, tuned)
@@ -229,9 +229,21 @@ class Coder:
         if not _SQUARABLE[0] < before["base_most"] < _SQUARABLE[1]:
             values, body, outcome = self._run(decoded, worth=0.0, bound=bound, own=False)
             return _Coded(stream, body, values, outcome, tuned)
-        scale = float(np.float32(before["base_most"]))
+        kind, packed, moved = self._network_of(decoded, float(np.float32(before["base_most"])))
+        marked = self._breaks(moved, bound)
+        moved[marked] = decoded[marked]
+        values, rest, outcome = self._run(moved, worth=0.0, bound=bound, own=False)
+        marks = network.write_marks(marked) if marked.any() else b""
+        body = bytes((kind,)) + struct.pack("<II", len(packed), len(marks)) + packed + marks + rest
+        outcome["kind"] = kind
+        outcome["base_squares"], outcome["base_most"] = before["base_squares"], before["base_most"]
+        return _Coded(stream, body, values, outcome, tuned)
+
+    def _network_of(self, decoded: NDArray[Any], scale: float) -> tuple[int, bytes, NDArray[Any]]:
+        """The kind of the network, its bytes for this scale, and what it makes of decoded values."""
+        trainer = network.train if self._config.enhancer == "cnn-float" else integer_network.train
         if self._network is None:
-            self._network = network.train(
+            self._network = trainer(
                 self._stored,
                 decoded,
                 scale=scale,
@@ -240,16 +252,11 @@ class Coder:
                 budget=self._config.time_budget,
                 progress=self._config.progress,
             )
-        packed = network.write_network(replace(self._network, scale=scale))
-        moved = network.apply(network.read_network(packed)[0], decoded)
-        marked = self._breaks(moved, bound)
-        moved[marked] = decoded[marked]
-        values, rest, outcome = self._run(moved, worth=0.0, bound=bound, own=False)
-        marks = network.write_marks(marked) if marked.any() else b""
-        body = bytes((NETWORK,)) + struct.pack("<II", len(packed), len(marks)) + packed + marks + rest
-        outcome["kind"] = NETWORK
-        outcome["base_squares"], outcome["base_most"] = before["base_squares"], before["base_most"]
-        return _Coded(stream, body, values, outcome, tuned)
+        if isinstance(self._network, network.Network):
+            packed = network.write_network(replace(self._network, scale=scale))
+            return NETWORK, packed, network.apply(network.read_network(packed)[0], decoded)
+        scaled = self._network.with_scale(scale)
+        return INTEGER_NETWORK, integer_network.write(scaled), integer_network.apply(scaled, decoded)
 
     def _edges(self) -> NDArray[np.float32]:
         """Values between the groups of networks."""

@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 
 from sciflow._engine import native
 from sciflow.bounds import Bound
-from sciflow.codecs import network
+from sciflow.codecs import integer_network, network
 from sciflow.codecs.base import BaseCodec, BaseLike, SZBase, parse_base
-from sciflow.codecs.enhancement import NETWORK, Coder
+from sciflow.codecs.enhancement import INTEGER_NETWORK, NETWORK, Coder
 from sciflow.codecs.stream import BytesLike, as_bytes_view, check_status
 from sciflow.codecs.sz import check_dtype
 from sciflow.codecs.wrapper import PLAIN, Enhanced, read_enhanced
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     pass
 
 __all__ = [
+    "Enhancer",
     "GWLZConfig",
     "GWLZInfo",
     "Groups",
@@ -47,12 +48,20 @@ __all__ = [
 
 Target = Literal["bound", "psnr"]
 Groups = Literal["auto", "value", "quantile", "activity"]
-Enhancer = Literal["wiener", "cnn"]
+Enhancer = Literal["wiener", "cnn", "cnn-float"]
 _TARGETS: tuple[Target, ...] = get_args(Target)
 _GROUPS: tuple[Groups, ...] = get_args(Groups)
 _MAX_GROUPS = 64
 _ENHANCERS: tuple[Enhancer, ...] = get_args(Enhancer)
 _MAX_SECONDS = 86400.0
+_KINDS: tuple[Literal["none", "own", "shared", "network"], ...] = (
+    "none",
+    "own",
+    "shared",
+    "network",
+    "network",
+)
+"""What each kind of body is."""
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
@@ -84,10 +93,11 @@ class GWLZConfig:
         in base64. A chunk takes it where that is smaller than one of its own.
     tune : str, optional
         For a base that is not SZ, with target "psnr": its parameter that holds the error bound.
-    enhancer : {"wiener", "cnn"}
+    enhancer : {"wiener", "cnn", "cnn-float"}
         Filters, or small networks that are trained while encoding (needs torch; by default 4 groups, by
-        quantiles of value). A network is slow to make and its values may differ in the last bits on another
-        machine, where decoding then fails: for experiments, not for archives.
+        quantiles of value). A network is slow to make. Networks of integers ("cnn") decode to the same bits
+        on every machine, without torch; values of "cnn-float" may differ in the last bits on another machine,
+        where decoding then fails: for experiments, not for archives.
     seed : int
         Of a network's training.
     time_budget : float
@@ -160,9 +170,9 @@ class GWLZConfig:
             raise InvalidArgument(f"groups={self.groups!r}: expected one of {', '.join(_GROUPS)}")
         if self.enhancer not in _ENHANCERS:
             raise InvalidArgument(f"enhancer={self.enhancer!r}: expected one of {', '.join(_ENHANCERS)}")
-        if self.enhancer == "cnn" and (self.groups == "activity" or self.shared):
+        if self.enhancer != "wiener" and (self.groups == "activity" or self.shared):
             raise InvalidArgument(
-                'enhancer="cnn": goes with groups by value or quantile, and without shared='
+                f'enhancer="{self.enhancer}": goes with groups by value or quantile, and without shared='
             )
         if type(self.seed) is not int or not 0 <= self.seed < 1 << 63:
             raise InvalidArgument(f"seed={self.seed!r}: expected a whole number of 0 or more")
@@ -367,7 +377,7 @@ def decode(buf: BytesLike, config: GWLZConfig) -> NDArray[Any]:
     base = config.base if stream.tuned is None else config.base.with_bound(stream.tuned)
     decoded = base.decode(stream.base, stream.native_dtype, stream.stored_shape)
     body = stream.body
-    if body[:1] == bytes((NETWORK,)):
+    if body[:1] in (bytes((NETWORK,)), bytes((INTEGER_NETWORK,))):
         decoded, body = _apply_network(body, decoded)
     values = np.empty_like(decoded)
     status = native.enhance_decode(
@@ -402,12 +412,11 @@ def info(buf: BytesLike) -> GWLZInfo:
             reproducible=True,
         )
     stream = read_enhanced(view)
-    kinds: tuple[Literal["none", "own", "shared", "network"], ...] = ("none", "own", "shared", "network")
-    kind = stream.body[0] if stream.body else len(kinds)
-    if kind >= len(kinds):
-        raise Corrupt(f"the enhancement is of kind {kind}: expected 0 to {len(kinds) - 1}")
+    kind = stream.body[0] if stream.body else len(_KINDS)
+    if kind >= len(_KINDS):
+        raise Corrupt(f"the enhancement is of kind {kind}: expected 0 to {len(_KINDS) - 1}")
     return GWLZInfo(
-        enhancer=kinds[kind],
+        enhancer=_KINDS[kind],
         bound=stream.bound,
         error=stream.error,
         mse=stream.mse,
@@ -425,10 +434,14 @@ def _apply_network(body: bytes, decoded: NDArray[Any]) -> tuple[NDArray[Any], by
     ends = (9 + sizes[0], 9 + sizes[0] + sizes[1])
     if len(body) < ends[1]:
         raise Truncated("the stream ends in its network")
-    found, rest = network.read_network(body[9 : ends[0]])
-    if rest:
-        raise Corrupt(f"{len(rest)} bytes behind the network: no encoder leaves any")
-    values = network.apply(found, decoded)
+    packed = body[9 : ends[0]]
+    if body[0] == INTEGER_NETWORK:
+        values = integer_network.apply(integer_network.read(packed), decoded)
+    else:
+        found, rest = network.read_network(packed)
+        if rest:
+            raise Corrupt(f"{len(rest)} bytes behind the network: no encoder leaves any")
+        values = network.apply(found, decoded)
     if sizes[1]:
         marked = network.read_marks(body[ends[0] : ends[1]], decoded.size).reshape(decoded.shape)
         values[marked] = decoded[marked]

@@ -25,7 +25,7 @@ PLAIN = b"\x00"
 """The one byte before a base stream that nothing was added to."""
 
 _MAGIC = b"GW"
-_MAJOR, _MINOR = 0, 1
+_MAJOR, _MINOR = 0, 2
 _HAS_BOUND, _NETWORK, _TUNED = 1, 2, 4
 _WIDE, _BIG_ENDIAN, _ORDER_F = 1, 2, 4
 _MAX_NDIM = 8
