@@ -154,7 +154,7 @@ class GWLZ(NumcodecsCodec[GWLZConfig]):
         An enhancer that is fitted once for many chunks.
     tune : str, optional
         For a base that is not SZ, with target "psnr": its parameter that holds the error bound.
-    enhancer : {"wiener", "cnn"}
+    enhancer : {"wiener", "cnn", "cnn-float"}
         Filters, or small networks (needs torch; not reproducible on every machine).
     seed : int
         Of a network's training.
