@@ -160,7 +160,7 @@ class GWLZ(Serializer[GWLZConfig], ArrayBytesCodecPartialDecodeMixin):
     tune : str, optional
         For a base that is not SZ, with target "psnr": its parameter that holds the error bound.
     enhancer : {"wiener", "cnn", "cnn-float"}
-        Filters, or small networks (needs torch; not reproducible on every machine).
+        Filters, or small networks (training needs torch; "cnn-float" is not reproducible on every machine).
     seed : int
         Of a network's training.
     time_budget : float
