@@ -93,6 +93,7 @@ class Decisions:
 @dataclass(slots=True)
 class Mixer:
     decisions: Decisions
+    bits: int  # of the word that codes are taken modulo
     contexts: Sequence[int] = ()
     energy: int = 0
     lean: int = 0
@@ -137,7 +138,11 @@ class Mixer:
         if c == 0:
             return 0
         negative = self.decide("sign", c) if c < 3 else self.alone("sign", self.lean, self.energy)
-        return -self.magnitude(c) if negative else self.magnitude(c)
+        return self.signed(c, bool(negative))
+
+    def signed(self, c: int, negative: bool) -> int:
+        code = -self.magnitude(c) if negative else self.magnitude(c)
+        return (code + (1 << self.bits - 1)) % (1 << self.bits) - (1 << self.bits - 1)
 
     def magnitude(self, c: int) -> int:
         """The member of class ``c``."""

@@ -116,7 +116,7 @@ class Pair:
             c, last, negative = (symbol + 1) // 2, 7, symbol % 2 == 0
         while last <= c < 65 and mixer.alone("longer", min(c - last, 8), here.energy):
             c += 1
-        return -mixer.magnitude(c) if negative else mixer.magnitude(c)
+        return mixer.signed(c, negative)
 
 
 def decode_mixed(reader: Reader, grids: Sequence[tuple[Axes, bool]], word: str = "<i4") -> list[Values]:
@@ -124,9 +124,9 @@ def decode_mixed(reader: Reader, grids: Sequence[tuple[Axes, bool]], word: str =
     require(sum(math.prod(axes) for axes, _ in grids) >= 256, "no fewer than 256 codes are mixed")
     size = reader.varint()
     decisions = Decisions(reader.take(size % PAIRED if size >= PAIRED else size))
-    mixer = Mixer(decisions)
+    mixer = Mixer(decisions, 8 * np.dtype(word).itemsize)
     pair = Pair(mixer)
-    decoded, known, first, bits = list[Values](), list[Values](), 0, 8 * np.dtype(word).itemsize
+    decoded, known, first = list[Values](), list[Values](), 0
     for k, (axes, refers) in enumerate(grids):
         first = first if refers else k
         reference, second = (
@@ -139,7 +139,6 @@ def decode_mixed(reader: Reader, grids: Sequence[tuple[Axes, bool]], word: str =
             pair.decode_grid(axes, level) if size >= PAIRED else decode_grid(pair.first, axes, level)
         )
         known.append(values)
-        wrapped = [(code + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1) for code in codes.ravel()]
-        decoded.append(np.array(wrapped, word).reshape(axes))
+        decoded.append(codes.astype(word))
     require(decisions.at >= len(decisions.data), "all bytes are used")
     return decoded
