@@ -51,7 +51,7 @@ struct BlockScratch {
     Scratch<T> work, check;  // check: also the values with holes, before there is something to check
     std::vector<uint8_t> exact, was_exact, marked, sign, outer_exact, region;
     PackScratch pack, unpack;
-    std::vector<int32_t> codes;
+    std::vector<int32_t> codes, meant;  // meant: codes before their low bits were taken away
     std::vector<int64_t> wide;
     std::vector<uint32_t> failed;
     std::unique_ptr<BlockScratch<T>> part;        // for trials while the rest is in use

@@ -14,11 +14,13 @@ constexpr size_t LEAST_CROP = 3072, MOST_CROP = 8192;
 constexpr size_t ONE_CROP_BELOW = 1 << 16;
 constexpr double REFINE_BELOW = 0.8;  // bits a value; there finer coarse levels can save more than they cost
 constexpr unsigned REFINED = 3;
-constexpr double CONTEXT_GAIN = 0.94;     // of rough prices: contexts save more on grids of several levels
-constexpr size_t RASTER_FROM = 512;       // values a block has before learning from it pays
-constexpr double FAR_BEHIND = 1.5;        // of rough prices
-constexpr double ROUGH_FROM = 4;          // bits a value; below, only contexts tell what codes cost
-constexpr double EDGE_ALLOWANCE = 0.985;  // a crop has more edge than its block, and interpolation suffers there
+constexpr double CONTEXT_GAIN = 0.94;      // of rough prices: contexts save more on grids of several levels
+constexpr size_t RASTER_FROM = 512;        // values a block has before learning from it pays
+constexpr double FAR_BEHIND = 1.5;         // of rough prices
+constexpr size_t THOROUGH_FROM = 1 << 19;  // values; a small block's crops are mostly edge, where contexts mislead
+constexpr double THOROUGH_BELOW = 0.5;     // bits a value
+constexpr double ROUGH_FROM = 4;           // bits a value; below, only contexts tell what codes cost
+constexpr double EDGE_ALLOWANCE = 0.985;   // a crop has more edge than its block, and interpolation suffers there
 
 struct Crop {
     Dims dims;
@@ -388,8 +390,9 @@ std::vector<Choice> choose(const T* values, const Dims& dims, const std::vector<
                                std::span(maps).first(maps[1].step > 0 ? 2 : 1))};
     }
     const double first_step = rounding_safe_step(sample, options.bound);
-    const bool thorough = options.level >= 3 ||
-                          trials.rough_multilevel(all, first_step) < ROUGH_FROM * static_cast<double>(trials.values());
+    const double rough = trials.rough_multilevel(all, first_step) / static_cast<double>(trials.values());
+    const bool thorough =
+        options.level >= 3 || rough < THOROUGH_BELOW || (rough < ROUGH_FROM && dims.size() >= THOROUGH_FROM);
     std::vector<Choice> found;
     double least_rough = std::numeric_limits<double>::infinity();  // of what was looked at
     // Below level max rough prices find the axes, and what is far behind by them is left at that.
@@ -400,12 +403,13 @@ std::vector<Choice> choose(const T* values, const Dims& dims, const std::vector<
             double about = 0;
             std::tie(c.mask, about) = best_mask(all, fewest, rough);
             least_rough = std::min(least_rough, about);
-            if (about > FAR_BEHIND * least_rough) return;
+            if (c.mode != Mode::lattice && about > FAR_BEHIND * least_rough) return;
             c.price = price(c.mask);
-            // Contexts alone tell what codes that predict nothing cost.
-            if (const double bits = fewest == 0 && c.mask != 0 ? price(0) : c.price; bits < c.price) {
+            // Contexts alone tell what codes cost that predict nothing, or small whole numbers along all axes.
+            const unsigned other = fewest == 0 ? 0 : all;
+            if (const double bits = c.mask != other ? price(other) : c.price; bits < c.price) {
                 c.price = bits;
-                c.mask = 0;
+                c.mask = other;
             }
         }
         found.push_back(c);

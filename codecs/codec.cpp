@@ -38,7 +38,7 @@ size_t bytes_of(const BlockScratch<T>& s) {
     size_t n = bytes_of(s.entropy) + bytes_of(s.mixing) + bytes_of(s.pack) + bytes_of(s.unpack) +
                bytes_held(s.multilevel.arena, s.multilevel.row, s.multilevel.failed, s.raster.rows, s.raster.statistics,
                           s.raster.strip, s.work, s.check, s.exact, s.was_exact, s.marked, s.sign, s.outer_exact,
-                          s.region, s.codes, s.wide, s.failed);
+                          s.region, s.codes, s.meant, s.wide, s.failed);
     if (s.part) n += bytes_of(*s.part);
     if (s.wider) n += bytes_of(*s.wider);
     return n;

@@ -63,14 +63,31 @@ void Encoder<T>::write_codes(const std::vector<GridSpec>& grids, std::vector<Q>&
 template <class T>
 template <class Q>
 void Encoder<T>::write_symbols(const std::vector<GridSpec>& grids, std::vector<Q>& codes) {
+    const bool checks = options_.level == 1 && options_.verify && options_.mse == 0 && !options_.regions.of;
+    const size_t planes = out_.size();
     const double most_zeros = options_.bound > 0 && !options_.lattice_only ? 0.05 : 0.005;
     if (const unsigned low = count_low_bits(codes.data(), n_, most_zeros); low > 0) {
         out_[flags_at_] |= LOW_BITS;
+        if constexpr (sizeof(Q) == 4)  // wider ones are decoded
+            if (checks) s_.meant.assign(codes.begin(), codes.begin() + static_cast<ptrdiff_t>(n_));
         write_low_bits(codes.data(), n_, low, out_);
     }
     const size_t from = out_.size();
     encode_grids<Q>(grids, codes.data(), s_.entropy, out_);
-    if (options_.level == 1 && options_.verify && options_.mse == 0 && !options_.regions.of) check_symbols(from, grids);
+    if (!checks) return;
+    check_symbols(from, grids);
+    if (from > planes && was_checked_ && checked_.holds)
+        checked_.holds = low_bits_are_meant(View(out_).subspan(planes, from - planes), codes);
+}
+
+template <class T>
+template <class Q>
+bool Encoder<T>::low_bits_are_meant(View planes, std::vector<Q>& codes) {
+    LowBits low;
+    Cursor in(planes);
+    if (read_low_bits<Q>(in, n_, low) != Status::ok || in.left() > 0) return false;
+    join_low_bits(low, n_, codes.data());
+    return std::equal(codes.begin(), codes.begin() + static_cast<ptrdiff_t>(n_), s_.meant.begin(), s_.meant.end());
 }
 
 template <class T>

@@ -140,6 +140,9 @@ class Encoder {
     // values compare was seen as they were quantised.
     void check_symbols(size_t from, const std::vector<GridSpec>& grids);
     bool exact_set_is_meant();
+    // Joins codes, of which the symbols say what they kept, with their low bits as written: they have to be whole again.
+    template <class Q>
+    bool low_bits_are_meant(View planes, std::vector<Q>& codes);
     T first_regular() const {
         for (size_t i = 0; i < n_; ++i)
             if (!s_.exact[i]) return in_[i];

@@ -59,6 +59,12 @@ template <class T>
 Interval reach(std::vector<T> sample, double step) {
     const double most = static_cast<double>(huge<T>());
     if (sample.empty()) return {-most, most};
+    const auto [least, largest] = std::minmax_element(sample.begin(), sample.end());
+    const double low = static_cast<double>(*least), high = static_cast<double>(*largest);
+    if (high - low < step * CODE_SPAN) {  // all of it is within reach of any of it
+        const double middle = low + (high - low) / 2;
+        return {std::max(-most, middle - step * CODE_SPAN), std::min(most, middle + step * CODE_SPAN)};
+    }
     std::sort(sample.begin(), sample.end());  // each value once: a fill value may be most of the block
     sample.erase(std::unique(sample.begin(), sample.end()), sample.end());
     const auto half = sample.begin() + static_cast<ptrdiff_t>(sample.size() / 2);

@@ -241,8 +241,8 @@ class Rans(NamedTuple):
         return -magnitude if negative else magnitude
 
 
-def read_table(reader: Reader) -> Table:
-    last, b, f = reader.bits(8), 8, list[int]()
+def read_table(reader: Reader, last: int) -> Table:
+    b, f = 8, list[int]()
     require(last <= 234, "a symbol is at most 234")
     while len(f) <= last:
         ones = 0
@@ -278,9 +278,11 @@ def decode_grids(reader: Reader, grids: Sequence[tuple[Axes, bool]], word: str =
     """The codes of each grid, given its axes and whether the grid before it is its reference."""
     opens = [reader.bits(1) for _ in range(29)]
     require(sum(opens) < 16, "there are at most 16 tables")
-    tables = [read_table(reader) for _ in range(1 + sum(opens))]
+    sixteen = (last := reader.bits(8)) == 255
+    tables = [read_table(reader, reader.bits(8) if sixteen else last)]
+    tables += [read_table(reader, reader.bits(8)) for _ in range(sum(opens))]
     word_count, coded = reader.varint(), sum(math.prod(as_coded(axes)) for axes, _ in grids)
-    states = reader.array("<u4", 32 if coded >= 65536 else 4).tolist()
+    states = reader.array("<u4", 16 if sixteen else 32 if coded >= 65536 else 4).tolist()
     require(all(1 << 15 <= state < 1 << 31 for state in states), "states are from 2^15 to 2^31 - 1")
     words, raw = reader.array("<u2", word_count)[::-1].tolist(), Reader(reader.take(reader.varint()))
     rans = Rans([tables[sum(opens[:context])] for context in range(30)], states, words, raw)

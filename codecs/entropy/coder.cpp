@@ -11,9 +11,10 @@ namespace {
 constexpr size_t FOLD_LANES = 64;
 constexpr size_t FOLD_FROM = 2048;
 constexpr size_t WIDE_FROM = 1u << 16;
+constexpr double SIXTEEN_FROM = 8 * 6000;  // bits: below, 48 more bytes of states are not worth the time
 constexpr size_t PLAIN_NUMBERS = 48;
 
-uint32_t lanes_for(size_t symbols) { return symbols >= WIDE_FROM ? LANES : 4; }
+uint32_t lanes_for(size_t symbols, const TableMap& map) { return map.sixteen ? 16 : symbols >= WIDE_FROM ? LANES : 4; }
 
 // A grid with few rows, or with very short ones, is coded as 64 segments of one series, step by step.
 bool folds(const Dims& d) { return d.size() >= FOLD_FROM && (d.rows() < 16 || d.n[X] < 16); }
@@ -98,7 +99,7 @@ void encode_symbols(const std::vector<GridSpec>& grids, const TableMap& map, con
     for (size_t t = 0; t < freqs.size(); ++t)
         encode_table(freqs[t], s.tables.data() + 256 * t, s.tables.data() + 256 * (freqs.size() + t));
     const auto table_of = map.table_of();
-    const uint32_t lanes = lanes_for(count);
+    const uint32_t lanes = lanes_for(count, map);
     uint32_t state[LANES];
     std::fill(state, state + LANES, RANS_LOW);
     if (s.words.size() < 2 * count + 128) s.words.resize(2 * count + 128);
@@ -119,10 +120,10 @@ void encode_symbols(const std::vector<GridSpec>& grids, const TableMap& map, con
     w.bytes(View(words, static_cast<size_t>(end - words)));
 }
 
-Status open_rans(Cursor& in, size_t count, RansDecoder& r) {
+Status open_rans(Cursor& in, size_t count, const TableMap& map, RansDecoder& r) {
     uint64_t words = 0;
     if (!in.varint(words)) return Status::truncated;
-    r.lanes = lanes_for(count);
+    r.lanes = lanes_for(count, map);
     std::fill(r.state, r.state + LANES, RANS_LOW);
     for (uint32_t l = 0; l < r.lanes; ++l) {
         if (!in.raw(r.state[l])) return Status::truncated;
@@ -196,11 +197,13 @@ void encode_grids(const std::vector<GridSpec>& grids, Q* codes, EntropyScratch& 
     FineHistogram histogram = {};
     const size_t raw_bytes = model(grids, codes, s, histogram);
     std::vector<Histogram> merged;
-    const TableMap map = merge_contexts(histogram, merged);
+    TableMap map = merge_contexts(histogram, merged);
+    const size_t count = coded_symbols(grids);
+    map.sixteen = count < WIDE_FROM && bits_of_symbols(merged) >= SIXTEEN_FROM;
     std::vector<Freqs> freqs;
     for (const Histogram& h : merged) freqs.push_back(normalize(h));
     write_tables(map, freqs, out);
-    encode_symbols(grids, map, freqs, coded_symbols(grids), s, out);
+    encode_symbols(grids, map, freqs, count, s, out);
     Writer w(out);
     w.varint(raw_bytes);
     w.bytes(View(s.bits.data(), raw_bytes));
@@ -212,7 +215,7 @@ Status decode_grids(Cursor& in, const std::vector<GridSpec>& grids, Q* codes, En
     std::vector<Freqs> freqs;
     if (Status st = read_tables(in, map, freqs); st != Status::ok) return st;
     RansDecoder rans;
-    if (Status st = open_rans(in, coded_symbols(grids), rans); st != Status::ok) return st;
+    if (Status st = open_rans(in, coded_symbols(grids), map, rans); st != Status::ok) return st;
     uint64_t raw_bytes = 0;
     View raw;
     if (!in.varint(raw_bytes) || !in.bytes(raw_bytes, raw)) return Status::truncated;
@@ -243,7 +246,7 @@ bool grids_as_meant(View bytes, const std::vector<GridSpec>& grids, EntropyScrat
     RansDecoder rans;
     uint64_t raw_bytes = 0;
     View raw;
-    if (read_tables(in, map, freqs) != Status::ok || open_rans(in, coded_symbols(grids), rans) != Status::ok ||
+    if (read_tables(in, map, freqs) != Status::ok || open_rans(in, coded_symbols(grids), map, rans) != Status::ok ||
         !in.varint(raw_bytes) || !in.bytes(raw_bytes, raw) || in.left() > 0 ||
         std::memcmp(raw.data(), s.bits.data(), raw.size()) != 0)
         return false;

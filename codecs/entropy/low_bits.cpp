@@ -7,7 +7,7 @@ namespace sciflow {
 
 namespace {
 
-constexpr size_t SAMPLES = 4096;
+constexpr size_t LEAST_SAMPLES = 1024, MOST_SAMPLES = 4096;
 constexpr double MOST_SMALL = 0.27;  // share of codes that may lie below the bits taken away
 
 template <class Q>
@@ -29,7 +29,7 @@ size_t planes_bytes(size_t n, unsigned low) {
 // density is flat over 2^low), small enough for symbols of their own. Where many codes are small the mean misleads.
 template <class Q>
 unsigned count_low_bits(const Q* codes, size_t n, double most_zeros) {
-    const size_t every = std::max<size_t>(1, n / SAMPLES) | 1;
+    const size_t every = std::max<size_t>(1, n / std::clamp(n / 64, LEAST_SAMPLES, MOST_SAMPLES)) | 1;
     size_t by_length[65] = {}, seen = 0;
     double sum = 0;
     for (size_t i = every / 2; i < n; i += every, ++seen) {

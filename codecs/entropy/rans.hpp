@@ -132,6 +132,15 @@ static void rans_decode_row(RansDecoder& r, const uint8_t* tables, uint8_t* symb
         _mm512_storeu_si512(r.state, a);
         _mm512_storeu_si512(r.state + 16, b);
         r.words = words;
+    } else if (r.lanes == 16) {
+        __m512i a = _mm512_loadu_si512(r.state);
+        const uint8_t* words = r.words;
+        for (; i < n && r.end - words >= 32; i += 16) {
+            const uint32_t live = n - i >= 16 ? 0xffffu : (1u << (n - i)) - 1;
+            a = decode_group(a, tables + i, r.table, static_cast<__mmask16>(live), words, symbols + i);
+        }
+        _mm512_storeu_si512(r.state, a);
+        r.words = words;
     }
     decode_scalar(r, tables, symbols, i, n);
 }
@@ -164,8 +173,18 @@ static inline __m512i encode_group(__m512i x, const uint8_t* symbols, const uint
 
 static uint8_t* rans_encode_row(const uint8_t* symbols, const uint8_t* contexts, const uint8_t* table_of, size_t n,
                                 const EncodeTables& tables, uint32_t* state, uint32_t lanes, uint8_t* words) {
-    if (lanes != LANES) return encode_scalar(symbols, contexts, table_of, 0, n, tables, state, lanes, words);
-    __m512i a = _mm512_loadu_si512(state), b = _mm512_loadu_si512(state + 16);
+    if (lanes == 4) return encode_scalar(symbols, contexts, table_of, 0, n, tables, state, lanes, words);
+    __m512i a = _mm512_loadu_si512(state);
+    if (lanes == 16) {
+        for (size_t i = (n + 15) / 16 * 16; i > 0; i -= 16) {
+            const uint32_t live = 0xffffu >> (i > n ? i - n : 0);
+            a = encode_group(a, symbols + i - 16, contexts + i - 16, table_of, tables, static_cast<__mmask16>(live),
+                             words);
+        }
+        _mm512_storeu_si512(state, a);
+        return words;
+    }
+    __m512i b = _mm512_loadu_si512(state + 16);
     for (size_t i = (n + LANES - 1) / LANES * LANES; i > 0; i -= LANES) {
         const size_t past = i > n ? i - n : 0;
         const uint32_t live = 0xffffffffu >> past;
@@ -217,18 +236,27 @@ static inline __m256i decode_group(__m256i x, const uint8_t* tables, const uint3
     return next;
 }
 
+// As many codes as there are whole rounds of 8 * GROUPS lanes for, and words.
+template <int GROUPS>
+static inline size_t decode_rounds(RansDecoder& r, const uint8_t* tables, uint8_t* symbols, size_t n) {
+    constexpr size_t WIDTH = 8 * GROUPS;
+    if (n < WIDTH) return 0;
+    __m256i s[GROUPS];
+    for (int k = 0; k < GROUPS; ++k) s[k] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(r.state + 8 * k));
+    const uint8_t* words = r.words;
+    size_t i = 0;
+    for (; i + WIDTH <= n && static_cast<size_t>(r.end - words) >= 4 * WIDTH; i += WIDTH)
+        for (int k = 0; k < GROUPS; ++k)
+            s[k] = decode_group(s[k], tables + i + 8 * k, r.table, words, symbols + i + 8 * k);
+    for (int k = 0; k < GROUPS; ++k) _mm256_storeu_si256(reinterpret_cast<__m256i*>(r.state + 8 * k), s[k]);
+    r.words = words;
+    return i;
+}
+
 static void rans_decode_row(RansDecoder& r, const uint8_t* tables, uint8_t* symbols, size_t n) {
     size_t i = 0;
-    if (r.lanes == LANES && n >= LANES) {
-        __m256i s[4];
-        for (int k = 0; k < 4; ++k) s[k] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(r.state + 8 * k));
-        const uint8_t* words = r.words;
-        for (; i + LANES <= n && r.end - words >= 4 * LANES; i += LANES)
-            for (int k = 0; k < 4; ++k)
-                s[k] = decode_group(s[k], tables + i + 8 * k, r.table, words, symbols + i + 8 * k);
-        for (int k = 0; k < 4; ++k) _mm256_storeu_si256(reinterpret_cast<__m256i*>(r.state + 8 * k), s[k]);
-        r.words = words;
-    }
+    if (r.lanes == LANES) i = decode_rounds<4>(r, tables, symbols, n);
+    else if (r.lanes == 16) i = decode_rounds<2>(r, tables, symbols, n);
     decode_scalar(r, tables, symbols, i, n);
 }
 
@@ -276,23 +304,31 @@ static inline __m256i encode_group(__m256i x, const uint8_t* symbols, __m128i ta
     return _mm256_add_epi32(_mm256_add_epi32(v, start), _mm256_mullo_epi32(quotient(v, rcp, shift), rest));
 }
 
-static uint8_t* rans_encode_row(const uint8_t* symbols, const uint8_t* contexts, const uint8_t* table_of, size_t n,
-                                const EncodeTables& tables, uint32_t* state, uint32_t lanes, uint8_t* words) {
-    size_t i = lanes == LANES ? n / LANES * LANES : 0;
-    words = encode_scalar(symbols, contexts, table_of, i, n, tables, state, lanes, words);
-    if (i == 0) return words;
-    __m256i s[4];
-    for (int k = 0; k < 4; ++k) s[k] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(state + 8 * k));
-    for (; i > 0; i -= LANES)
-        for (int k = 3; k >= 0; k -= 2) {
-            const uint8_t* c = contexts + i - LANES + 8 * (k - 1);
-            const uint8_t* y = symbols + i - LANES + 8 * (k - 1);
+template <int GROUPS>
+static inline uint8_t* encode_rounds(const uint8_t* symbols, const uint8_t* contexts, const uint8_t* table_of, size_t n,
+                                     const EncodeTables& tables, uint32_t* state, uint8_t* words) {
+    constexpr size_t WIDTH = 8 * GROUPS;
+    __m256i s[GROUPS];
+    for (int k = 0; k < GROUPS; ++k) s[k] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(state + 8 * k));
+    for (size_t i = n; i > 0; i -= WIDTH)
+        for (int k = GROUPS - 1; k >= 0; k -= 2) {
+            const uint8_t* c = contexts + i - WIDTH + 8 * (k - 1);
+            const uint8_t* y = symbols + i - WIDTH + 8 * (k - 1);
             const __m128i table = tables_of_16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(c)), table_of);
             s[k] = encode_group(s[k], y + 8, _mm_srli_si128(table, 8), tables, words);
             s[k - 1] = encode_group(s[k - 1], y, table, tables, words);
         }
-    for (int k = 0; k < 4; ++k) _mm256_storeu_si256(reinterpret_cast<__m256i*>(state + 8 * k), s[k]);
+    for (int k = 0; k < GROUPS; ++k) _mm256_storeu_si256(reinterpret_cast<__m256i*>(state + 8 * k), s[k]);
     return words;
+}
+
+static uint8_t* rans_encode_row(const uint8_t* symbols, const uint8_t* contexts, const uint8_t* table_of, size_t n,
+                                const EncodeTables& tables, uint32_t* state, uint32_t lanes, uint8_t* words) {
+    const size_t rounds = lanes == 4 ? 0 : n / lanes * lanes;
+    words = encode_scalar(symbols, contexts, table_of, rounds, n, tables, state, lanes, words);
+    if (rounds == 0) return words;
+    return lanes == LANES ? encode_rounds<4>(symbols, contexts, table_of, rounds, tables, state, words)
+                          : encode_rounds<2>(symbols, contexts, table_of, rounds, tables, state, words);
 }
 
 #else

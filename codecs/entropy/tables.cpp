@@ -8,14 +8,15 @@ namespace sciflow {
 namespace {
 
 constexpr uint32_t TOTAL = 1u << PROB_BITS;
-constexpr int FIRST_LENGTH = 8;  // the bit length that the first frequency's is coded against
+constexpr uint32_t SIXTEEN_LANES = 255;  // in the place of a first table's last symbol, which follows
+constexpr int FIRST_LENGTH = 8;          // the bit length that the first frequency's is coded against
 
 // Bits that a histogram costs with a table of its own: the symbols, and about seven bits for each that is present.
-double cost(const Histogram& h) {
+double cost(const Histogram& h, int used) {
     double bits = 0;
     uint32_t total = 0;
     int present = 0, last = 0;
-    for (int s = 0; s < SYMBOLS; ++s) {
+    for (int s = 0; s < used; ++s) {
         if (h[s] == 0) continue;
         total += h[s];
         bits -= times_log2(h[s]);
@@ -34,13 +35,15 @@ Histogram sum(const Histogram& a, const Histogram& b) {
 
 struct Group {
     Histogram histogram;
+    int used;  // its symbols lie below
     double cost;
     int first;         // fine context
     double with_next;  // cost of the union with the group behind it
 };
 
 void price_union(std::vector<Group>& g, size_t i) {
-    if (i + 1 < g.size()) g[i].with_next = cost(sum(g[i].histogram, g[i + 1].histogram));
+    if (i + 1 >= g.size()) return;
+    g[i].with_next = cost(sum(g[i].histogram, g[i + 1].histogram), std::max(g[i].used, g[i + 1].used));
 }
 
 // The pair whose union saves most, or g.size() where none should be merged.
@@ -105,17 +108,16 @@ void write_table(const std::array<uint16_t, 256>& f, BitsOut& out) {
     for (int s = 0; s <= last; ++s) {
         const int length = bit_length(f[s]);
         const int d = length - before;
-        for (int z = d >= 0 ? 2 * d : -2 * d - 1; z > 0; --z) out.put(1, 1);
-        out.put(0, 1);
+        const int ones = d >= 0 ? 2 * d : -2 * d - 1;
+        out.put((uint32_t{1} << ones) - 1, ones + 1);
         if (length > 1) out.put(f[s] & ((1u << (length - 1)) - 1), length - 1);
         before = length;
     }
 }
 
-Status read_table(std::array<uint16_t, 256>& f, BitsIn& in) {
+Status read_table(std::array<uint16_t, 256>& f, uint32_t last, BitsIn& in) {
     f.fill(0);
-    uint32_t last = 0, total = 0;
-    if (!in.get(8, last)) return Status::truncated;
+    uint32_t total = 0;
     if (last >= SYMBOLS) return Status::corrupt;
     int before = FIRST_LENGTH;
     for (uint32_t s = 0; s <= last; ++s) {
@@ -177,9 +179,10 @@ TableMap merge_contexts(const uint32_t (*histogram)[2][256], std::vector<Histogr
     std::vector<Group> g;
     for (int i = 0; i < FINE_CONTEXTS; ++i) {
         Group one;
+        one.used = symbols_used(histogram[i]);
+        if (one.used == 0 && !g.empty()) continue;  // an unused context follows its neighbour
         for (int k = 0; k < 256; ++k) one.histogram[k] = histogram[i][0][k] + histogram[i][1][k];
-        one.cost = cost(one.histogram);
-        if (one.cost == 0 && !g.empty()) continue;  // an unused context follows its neighbour
+        one.cost = cost(one.histogram, one.used);
         one.first = i;
         one.with_next = 0;
         g.push_back(one);
@@ -187,6 +190,7 @@ TableMap merge_contexts(const uint32_t (*histogram)[2][256], std::vector<Histogr
     for (size_t i = 0; i < g.size(); ++i) price_union(g, i);
     for (size_t i = best_pair(g); i < g.size(); i = best_pair(g)) {
         g[i].histogram = sum(g[i].histogram, g[i + 1].histogram);
+        g[i].used = std::max(g[i].used, g[i + 1].used);
         g[i].cost = g[i].with_next;
         g.erase(g.begin() + static_cast<ptrdiff_t>(i) + 1);
         price_union(g, i);
@@ -199,6 +203,20 @@ TableMap merge_contexts(const uint32_t (*histogram)[2][256], std::vector<Histogr
         merged.push_back(one.histogram);
     }
     return map;
+}
+
+double bits_of_symbols(const std::vector<Histogram>& merged) {
+    double bits = 0;
+    for (const Histogram& h : merged) {
+        uint32_t total = 0;
+        for (uint32_t c : h) {
+            if (c == 0) continue;
+            total += c;
+            bits -= times_log2(c);
+        }
+        bits += times_log2(total);
+    }
+    return bits;
 }
 
 std::array<uint16_t, 256> normalize(const Histogram& h) {
@@ -217,20 +235,17 @@ std::array<uint16_t, 256> normalize(const Histogram& h) {
         left -= f[s];
     }
     // What rounding left over goes where a step costs least: one at a time from or to the best candidate.
-    while (left != 0) {
-        int best = -1;
-        double least = INFINITY;
-        for (int s = 0; s < SYMBOLS; ++s) {
-            if (f[s] == 0 || (left < 0 && f[s] == 1)) continue;
-            const double now = f[s], then = now + (left > 0 ? 1 : -1);
-            const double loss = h[s] * std::log2(now / then);
-            if (loss < least) {
-                least = loss;
-                best = s;
-            }
-        }
-        f[best] = static_cast<uint16_t>(f[best] + (left > 0 ? 1 : -1));
-        left += left > 0 ? -1 : 1;
+    const int64_t change = left > 0 ? 1 : -1;
+    const auto loss_of = [&](int s) -> double {
+        if (f[s] == 0 || f[s] + change == 0) return INFINITY;
+        return h[s] * std::log2(static_cast<double>(f[s]) / static_cast<double>(f[s] + change));
+    };
+    std::array<double, SYMBOLS> loss;
+    for (int s = 0; s < SYMBOLS && left != 0; ++s) loss[s] = loss_of(s);
+    for (; left != 0; left -= change) {
+        const auto best = std::min_element(loss.begin(), loss.end()) - loss.begin();
+        f[best] = static_cast<uint16_t>(f[best] + change);
+        loss[best] = loss_of(static_cast<int>(best));
     }
     return f;
 }
@@ -238,6 +253,7 @@ std::array<uint16_t, 256> normalize(const Histogram& h) {
 void write_tables(const TableMap& map, const std::vector<std::array<uint16_t, 256>>& freqs, Bytes& out) {
     BitsOut bits(out);
     bits.put(map.starts >> 1, FINE_CONTEXTS - 1);
+    if (map.sixteen) bits.put(SIXTEEN_LANES, 8);
     for (const auto& f : freqs) write_table(f, bits);
 }
 
@@ -245,11 +261,18 @@ Status read_tables(Cursor& in, TableMap& map, std::vector<std::array<uint16_t, 2
     BitsIn bits(in);
     uint32_t starts = 0;
     if (!bits.get(FINE_CONTEXTS - 1, starts)) return Status::truncated;
-    map.starts = (starts << 1) | 1;
+    map = {(starts << 1) | 1, false};
     if (map.tables() > MAX_TABLES) return Status::corrupt;
     freqs.resize(static_cast<size_t>(map.tables()));
-    for (auto& f : freqs)
-        if (Status s = read_table(f, bits); s != Status::ok) return s;
+    for (auto& f : freqs) {
+        uint32_t last = 0;
+        if (!bits.get(8, last)) return Status::truncated;
+        if (&f == freqs.data() && last == SIXTEEN_LANES) {
+            map.sixteen = true;
+            if (!bits.get(8, last)) return Status::truncated;
+        }
+        if (Status s = read_table(f, last, bits); s != Status::ok) return s;
+    }
     return Status::ok;
 }
 

@@ -19,6 +19,7 @@ int symbols_used(const uint32_t (&counts)[2][256]);
 // Which table each fine context uses; neighbours share. `starts` has bit i set where context i opens a new table.
 struct TableMap {
     uint32_t starts = 1;
+    bool sixteen = false;  // lanes: announced in front of the first table
 
     int tables() const { return __builtin_popcount(starts); }
     std::array<uint8_t, 32> table_of() const;  // of each fine context; as long as kernels want it
@@ -26,6 +27,9 @@ struct TableMap {
 
 // Merges neighbouring contexts greedily while the bits saved on tables exceed the bits lost on symbols.
 TableMap merge_contexts(const uint32_t (*histogram)[2][256], std::vector<Histogram>& merged);
+
+// About the bits that symbols of these histograms take, each by a table of its own.
+double bits_of_symbols(const std::vector<Histogram>& merged);
 
 // Frequencies that sum to 1 << PROB_BITS, none of a present symbol zero. An empty histogram gets symbol 0.
 std::array<uint16_t, 256> normalize(const Histogram& histogram);

@@ -39,7 +39,7 @@ Freqs random_freqs(Random& random) {
 
 Tables random_tables(Random& random) {
     Tables t;
-    t.map.starts = 1;
+    t.map.sixteen = random.once_in(2);
     while (t.map.tables() < static_cast<int>(1 + random.below(MAX_TABLES)))
         t.map.starts |= 1u << random.below(FINE_CONTEXTS);
     for (int i = 0; i < t.map.tables(); ++i) t.freqs.push_back(random_freqs(random));
@@ -62,7 +62,7 @@ void tables_round_trip() {
         Tables found;
         size_t left = 1;
         CHECK(read(bytes, found, &left) == Status::ok && left == 0);
-        CHECK(found.map.starts == t.map.starts && found.freqs == t.freqs);
+        CHECK(found.map.starts == t.map.starts && found.map.sixteen == t.map.sixteen && found.freqs == t.freqs);
         for (size_t n = 0; n < bytes.size(); ++n) CHECK(read(View(bytes).first(n), found) == Status::truncated);
     }
 }
@@ -100,6 +100,31 @@ Status one_table(int last, int ones, uint64_t low, int low_bits) {
     b.put(0, 64);
     Tables t;
     return read(b.bytes, t);
+}
+
+// Tables behind these bytes in the place of each one's last symbol; every table has symbol 0 alone.
+Status with_lasts(const std::vector<std::vector<int>>& lasts, bool& sixteen) {
+    Bits b;
+    b.put((1u << (lasts.size() - 1)) - 1, FINE_CONTEXTS - 1);
+    for (const auto& of : lasts) {
+        for (int last : of) b.put(static_cast<uint64_t>(last), 8);
+        b.put(~uint64_t{0}, 10);
+        b.put(0, 13);
+    }
+    b.put(0, 64);
+    Tables t;
+    const Status s = read(b.bytes, t);
+    sixteen = t.map.sixteen;
+    return s;
+}
+
+void sixteen_lanes_are_announced_once_by_the_first_table() {
+    bool sixteen = true;
+    CHECK(with_lasts({{0}, {0}}, sixteen) == Status::ok && !sixteen);
+    CHECK(with_lasts({{255, 0}, {0}}, sixteen) == Status::ok && sixteen);
+    CHECK(with_lasts({{0}, {255, 0}}, sixteen) == Status::corrupt);
+    CHECK(with_lasts({{255, 255, 0}, {0}}, sixteen) == Status::corrupt);
+    CHECK(with_lasts({{255, SYMBOLS}, {0}}, sixteen) == Status::corrupt);
 }
 
 void each_corrupt_field_is_refused() {
@@ -168,6 +193,7 @@ void merged_contexts_stay_below_the_limit() {
 int main() {
     tables_round_trip();
     flipped_bits_are_refused_or_still_sum_up();
+    sixteen_lanes_are_announced_once_by_the_first_table();
     each_corrupt_field_is_refused();
     frequencies_sum_up_and_keep_every_symbol();
     the_reciprocal_divides_every_state();

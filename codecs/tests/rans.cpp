@@ -139,7 +139,7 @@ void every_kernel_agrees(const Dims& dims, bool folded, uint32_t lanes, int spre
 template <class Q>
 void rows_of_every_length(Random& random) {
     for (size_t n = 1; n <= 131; ++n)
-        for (uint32_t lanes : {4u, 32u}) every_kernel_agrees<Q>(dims_of(1, 1, 3, n), false, lanes, 5, random);
+        for (uint32_t lanes : {4u, 16u, 32u}) every_kernel_agrees<Q>(dims_of(1, 1, 3, n), false, lanes, 5, random);
     for (int spread : {0, 1, 31, 32, 5000}) {
         every_kernel_agrees<Q>(dims_of(2, 3, 5, 70), false, LANES, spread, random);
         every_kernel_agrees<Q>(dims_of(1, 1, 40, 64), true, LANES, spread, random);
@@ -148,10 +148,10 @@ void rows_of_every_length(Random& random) {
 
 // What is missing is noticed, wherever it is missing and whoever decodes.
 template <class Q>
-void shortened_words_and_bits_are_noticed(Random& random) {
+void shortened_words_and_bits_are_noticed(uint32_t lanes, Random& random) {
     Grid<Q> grid(dims_of(1, 1, 4, 90), false);
     for (Q& q : grid.codes) q = random_code<Q>(random, 3);
-    const Coded whole = encode(*all_kernels().front(), grid, LANES);
+    const Coded whole = encode(*all_kernels().front(), grid, lanes);
     for (const Kernels* k : all_kernels()) {
         for (size_t n = 0; n < whole.words.size(); n += 2) {
             Coded c = whole;
@@ -174,10 +174,10 @@ void shortened_words_and_bits_are_noticed(Random& random) {
 
 // States and words that no encoder wrote: whatever comes out, it is the same everywhere, and inside the arrays.
 template <class Q>
-void garbage_decodes_alike(Random& random) {
+void garbage_decodes_alike(uint32_t lanes, Random& random) {
     Grid<Q> grid(dims_of(1, 2, 4, 200), false);
     for (Q& q : grid.codes) q = random_code<Q>(random, 40);
-    Coded c = encode(*all_kernels().front(), grid, LANES);
+    Coded c = encode(*all_kernels().front(), grid, lanes);
     for (int i = 0; i < 50; ++i) {
         for (uint32_t& s : c.state) s = RANS_LOW + static_cast<uint32_t>(random.below((uint64_t{1} << 31) - RANS_LOW));
         c.words.resize(2 * random.below(1200));
@@ -221,10 +221,10 @@ int main() {
     Random random(1);
     rows_of_every_length<int32_t>(random);
     rows_of_every_length<int64_t>(random);
-    shortened_words_and_bits_are_noticed<int32_t>(random);
-    shortened_words_and_bits_are_noticed<int64_t>(random);
-    garbage_decodes_alike<int32_t>(random);
-    garbage_decodes_alike<int64_t>(random);
+    for (uint32_t lanes : {16u, 32u}) shortened_words_and_bits_are_noticed<int32_t>(lanes, random);
+    for (uint32_t lanes : {16u, 32u}) shortened_words_and_bits_are_noticed<int64_t>(lanes, random);
+    for (uint32_t lanes : {16u, 32u}) garbage_decodes_alike<int32_t>(lanes, random);
+    for (uint32_t lanes : {16u, 32u}) garbage_decodes_alike<int64_t>(lanes, random);
     for (const Dims& d : {dims_of(1, 1, 30, 50), dims_of(1, 1, 1, 5000), dims_of(2, 33, 40, 26)}) {
         a_changed_byte_is_not_what_was_meant<int32_t>(d, random);
         a_changed_byte_is_not_what_was_meant<int64_t>(d, random);

@@ -261,6 +261,7 @@ EXAMPLES: dict[str, Example] = {
     "regions_predicted": Example(
         lambda: hills((16, 20, 24), rough=0), SZConfig(Bound.abs(2.0)), lambda: box((16, 20, 24))
     ),
+    "sixteen_lanes": Example(lambda: hills((20, 24, 30), rough=5), SZConfig(Bound.abs(0.0005))),
     "packed": Example(lambda: hills((12, 14, 17)), SZConfig(Bound.abs(0.01), level="fast")),
     "packed_series": Example(lambda: hills((3, 900), rough=6), SZConfig(Bound.abs(1e-3), level="fast")),
     "packed_float64": Example(lambda: hills((30, 41), "<f8"), SZConfig(Bound.abs(1e-6), level="fast")),
