@@ -145,7 +145,7 @@ def lanes() -> Field:
     field = signs * (2 + noise((183, 180), bits=2))
     field[::9, ::7] *= 40
     field[:, 64:] = 0
-    return field.astype("<f4")
+    return np.asarray(field.astype("<f4"))
 
 
 def hundredths() -> Field:
