@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sciflow._engine import native
 from sciflow.bounds import Bound
 from sciflow.codecs import sz
 from sciflow.codecs.aesz_blocks import Grid, bits_of_latents, bits_of_residual, interpolated
@@ -165,6 +166,8 @@ def decode(
     residual, _ = as_stored(sz.decode(stream.residual, threads=threads))
     predicted = predictor.decode(latents, gain=stream.gain, ratio=stream.ratio)
     values = _reconstruct(grid, marks, predicted, residual, stream.bound)
+    if _checksum(values) != stream.output_crc:
+        raise Corrupt("the values that come out are not those that the encoder saw: a stream made by hand")
     return sz.as_encoded(header, values.reshape(-1))
 
 
@@ -317,6 +320,7 @@ class _Coder:
                 gain=_gain_of(gain),
                 bound=self._bound,
                 ratio=self._ratio,
+                output_crc=_checksum(values),
                 marks=write_marks(marks),
                 latents=coded,
                 residual=body,
@@ -347,6 +351,11 @@ class _Coder:
             error = np.abs(values.astype(wide) - self._stored.astype(wide))
         beyond = self._grid.cut(~(error <= self._bound)).reshape(self._grid.size, -1).any(axis=1)
         return beyond & marks
+
+
+def _checksum(values: NDArray[Any]) -> int:
+    little = values.astype(values.dtype.newbyteorder("<"), copy=False)
+    return int(native.crc32c(as_bytes_view(little)))
 
 
 def _gain_of(gain: float) -> int:

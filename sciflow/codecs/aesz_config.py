@@ -143,9 +143,10 @@ class AESZConfig:
 
     def arguments(self) -> str:
         """Spell the arguments that make this configuration, defaults left out."""
-        bound, *rest = self.sz.arguments().split(", ", 1) if self.sz.bound.kind else [""]
-        carried = [] if self.inline is None else [f"inline={self.inline!r}"]
-        return ", ".join([bound, f"model={self.model!r}", *carried, *rest])
+        bound = repr(self.sz.bound)
+        rest = self.sz.arguments().removeprefix(bound)
+        carried = "" if self.inline is None else f", inline={self.inline!r}"
+        return f"{bound}, model={self.model!r}{carried}{rest}"
 
     def __repr__(self) -> str:
         return f"AESZConfig({self.arguments()})"

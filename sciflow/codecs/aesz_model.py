@@ -51,6 +51,7 @@ class Predictor:
 
         if model.kind == "linear":
             raise InvalidArgument("a linear model: AESZ takes models of kind klt or autoencoder")
+        self.model = model
         self.block = model.block
         self.digest = model.digest
         self._run: Any = predictor(model)

@@ -2,7 +2,8 @@
 
 ```
 plain:    0x00 | SZ stream
-modelled: "AE" version flags | model | gain, bound, ratio | lengths | marks | latents | checksum | residual
+modelled: "AE" version flags | model | gain, bound, ratio | values' checksum | lengths | marks | latents | checksum
+          | residual
 ```
 """
 
@@ -27,7 +28,7 @@ MAX_GAIN = (1 << 20) - 1
 _MAGIC = b"AE"
 _MAJOR, _MINOR = 0, 1
 _HAS_RATIO = 1
-_HEAD = struct.Struct("<2sBBB32sIddIQ")
+_HEAD = struct.Struct("<2sBBB32sIddIIQ")
 _CRC = struct.Struct("<I")
 
 
@@ -45,6 +46,8 @@ class Modelled:
         The absolute bound that holds for every value.
     ratio : float
         A step's worth of half the field's range, over 256; 0 for a model that does not need it.
+    output_crc : int
+        CRC-32C of the values that must come out, as stored, little-endian.
     marks : bytes or memoryview
         Which blocks are modelled, as `write_marks` packs them; empty where all are.
     latents, residual : bytes or memoryview
@@ -55,6 +58,7 @@ class Modelled:
     gain: int
     bound: float
     ratio: float
+    output_crc: int
     marks: bytes | memoryview
     latents: bytes | memoryview
     residual: bytes | memoryview
@@ -71,6 +75,7 @@ def write_modelled(stream: Modelled) -> bytes:
         stream.gain,
         stream.bound,
         stream.ratio,
+        stream.output_crc,
         len(stream.marks),
         len(stream.latents),
     )
@@ -95,7 +100,7 @@ def read_modelled(view: memoryview) -> Modelled:
         raise Corrupt(f"at byte 0: found {bytes(view[:2])!r}: no AESZ stream begins like this")
     if len(view) < _HEAD.size:
         raise Truncated(f"at byte {len(view)}: the stream ends in its header; fetch or copy it again")
-    _, major, minor, flags, digest, gain, bound, ratio, marks, latents = _HEAD.unpack_from(view)
+    _, major, minor, flags, digest, gain, bound, ratio, output, marks, latents = _HEAD.unpack_from(view)
     if (major, minor) > (_MAJOR, _MINOR):
         raise Unsupported(
             f"AESZ stream version {major}.{minor}: this release reads up to {_MAJOR}.{_MINOR}; "
@@ -118,6 +123,7 @@ def read_modelled(view: memoryview) -> Modelled:
         gain=gain,
         bound=bound,
         ratio=ratio,
+        output_crc=output,
         marks=view[_HEAD.size : ends[0]],
         latents=view[ends[0] : ends[1]],
         residual=residual,
