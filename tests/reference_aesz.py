@@ -32,7 +32,9 @@ def decode(data: bytes, model: bytes) -> NDArray[Any]:
     require(data[:2] == b"AE"[: len(data)], "magic")
     if len(data) < HEAD.size:
         raise Truncated("the header is cut off")
-    _, major, minor, flags, digest, gain, bound, ratio, output, marks_size, latents_size = HEAD.unpack_from(data)
+    _, major, minor, flags, digest, gain, bound, ratio, output, marks_size, latents_size = HEAD.unpack_from(
+        data
+    )
     if (major, minor) > (0, 1):
         raise Unsupported("a newer version")
     require(flags <= 1 and 1 <= gain < 1 << 20 and 0 < bound < math.inf, "header")

@@ -75,7 +75,10 @@ def test_without_its_model_a_store_says_so(
 def test_the_command_takes_a_name(dataset: xr.Dataset, tmp_path: Path) -> None:
     dataset.to_netcdf(tmp_path / "in.nc")
     out = tmp_path / "out.zarr"
-    assert run(["compress", str(tmp_path / "in.nc"), str(out), "--rel", "1e-2", "--model", "shallow-water-klt"]) == 0
+    assert (
+        run(["compress", str(tmp_path / "in.nc"), str(out), "--rel", "1e-2", "--model", "shallow-water-klt"])
+        == 0
+    )
     array = zarr.open_array(out / "t", mode="r")
     assert isinstance(array.serializer, AESZ)
     assert sciflow.verify(tmp_path / "in.nc", out).ok
@@ -83,13 +86,22 @@ def test_the_command_takes_a_name(dataset: xr.Dataset, tmp_path: Path) -> None:
 
 def test_one_codec_a_variable(dataset: xr.Dataset, tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument, match="model with enhance"):
-        sciflow.compress(dataset, tmp_path / "t.zarr", bound="abs:0.5", model="shallow-water-klt", enhance=True)
+        sciflow.compress(
+            dataset, tmp_path / "t.zarr", bound="abs:0.5", model="shallow-water-klt", enhance=True
+        )
 
 
 def test_a_fill_value_costs_nothing_and_stays() -> None:
     codec = AESZ(0.5, model=klt())
-    array = zarr.create_array({}, shape=(70, 70), chunks=(64, 64), dtype="f4", fill_value=-9999.0, serializer=codec,
-                              compressors=None)  # fmt: skip
+    array = zarr.create_array(
+        {},
+        shape=(70, 70),
+        chunks=(64, 64),
+        dtype="f4",
+        fill_value=-9999.0,
+        serializer=codec,
+        compressors=None,
+    )
     field = patches((72, 72))[:70, :70].copy()
     field[10:20, 10:20] = -9999.0
     array[:] = field

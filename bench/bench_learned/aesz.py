@@ -1,4 +1,4 @@
-"""``python -m bench.bench_learned.aesz``: AESZ against SZ and its peers on snapshots its models have not seen.
+"""``python -m bench.bench_learned.aesz``: AESZ, SZ and its peers on snapshots that no model has seen.
 
 Models of the catalogue meet a run of another seed; those of real series are fitted on their first snapshots,
 and the last one is coded. Writes a CSV, and docs/aesz-results.md with a figure.
@@ -28,7 +28,8 @@ ROOT = Path(__file__).resolve().parents[2]
 RELS = (3e-2, 1e-2, 5e-3, 1e-3)
 PEERS = ("pysz", "pysz-lorenzo", "hdf5-sz", "hdf5-sperr", "zfpy")
 COLUMNS = [
-    "field", "rel", "codec", "bytes", "model_bytes", "latent_bytes", "psnr", "over_bound", "encode_mbs", "decode_mbs",
+    "field", "rel", "codec", "bytes", "model_bytes", "latent_bytes", "psnr", "over_bound",
+    "encode_mbs", "decode_mbs",
 ]  # fmt: skip
 BLOCK = (8, 8, 8)
 

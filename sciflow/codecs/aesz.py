@@ -1,4 +1,4 @@
-"""AESZ: a model predicts blocks, SZ codes what it leaves within the bound; the plain stream where that is smaller.
+"""AESZ: a model predicts blocks, SZ codes what it leaves within the bound; SZ alone where that is smaller.
 
 ```
 array ─ blocks ─ model ─▶ latents ─▶ SZ ─▶ latents' ─ model, integers ─▶ P ─▶ r = x - P ─▶ SZ      (encode)
@@ -44,10 +44,14 @@ __all__ = ["AESZConfig", "AESZInfo", "decode", "encode", "info"]
 
 _GAINS = (1.0, 1.5, 3.0, 8.0, 24.0)
 """Steps that a latent of 1 stands for: from a transform to a coarse predictor."""
+_TRIED = 2
+"""Of them, those that are coded in full."""
 _SAMPLE = 768
 """Blocks that a gain is chosen on."""
 _FEWEST = 0.01
 """Share of blocks that must be cheaper with the model, or it is left out."""
+_HOPE, _MIXED = 1.25, 0.7
+"""What all blocks, and those chosen, may be estimated to cost, over the plain stream, to be coded at all."""
 _MARGIN = 0.25
 """Share of the bound that rounding to the dtype may take, or the model is left out."""
 _RETRIES = 2
@@ -221,20 +225,20 @@ class _Coder:
             return plain
         offset = self._middle if self._predictor.scaled else float(self._blocks.mean())
         moved = self._blocks - offset
-        latents = self._predictor.encode(moved, step=self._step, half_range=self._half_range)
-        gain, gains_bits = self._choose(moved, latents, 8 * len(plain))
-        if np.abs(latents).max(initial=0) / gain >= _LARGEST:
+        gains, promising = self._choose(moved, 8 * len(plain))
+        if not promising:
             return plain
-        best = plain
-        chosen = gains_bits
-        for served in (np.ones(len(moved), np.bool_), chosen):
-            share = float(served.mean())
-            if share < _FEWEST or (served is chosen and share == 1.0):
-                continue
-            found = self._coded(latents / gain, gain, served)
-            if found is not None and len(found) < len(best):
-                best = found
-        return best
+        latents = self._latents(moved)
+        if np.abs(latents).max(initial=0) / min(gains) >= _LARGEST:
+            return plain
+        tries = [(gain, np.ones(len(moved), np.bool_)) for gain in gains] if "all" in promising else []
+        if "chosen" in promising:
+            cheaper = self._with(moved, latents, gains[0]) < self._without(self._blocks, 8 * len(plain))
+            tries.append((gains[0], cheaper))
+        streams = [
+            self._coded(latents / gain, gain, served) for gain, served in tries if served.mean() >= _FEWEST
+        ]
+        return min([plain, *(each for each in streams if each is not None)], key=len)
 
     def _within_reach(self) -> bool:
         """Whether rounding leaves most of the bound, and predictions stay exact in 1/256 of a step."""
@@ -244,20 +248,28 @@ class _Coder:
     def _rounding(self, most: float) -> float:
         return 1.01 * float(np.finfo(self._stored.dtype).eps) * (most + self._step)
 
-    def _choose(
-        self, moved: NDArray[np.float64], latents: NDArray[np.float64], plain_bits: int
-    ) -> tuple[float, NDArray[np.bool_]]:
-        """Return the gain that is cheapest on a sample, and which blocks are cheaper with the model at it."""
-        left = interpolated(self._blocks) / self._step
-        without = bits_of_residual(left) * (math.prod(self._grid.block) / left.shape[1])
-        without *= plain_bits * len(moved) / self._grid.size / max(float(without.sum()), 1.0)
+    def _choose(self, moved: NDArray[np.float64], plain_bits: int) -> tuple[list[float], list[str]]:
+        """Return the gains that are cheapest on a sample of blocks, and which ways are worth coding."""
         some = slice(None, None, max(1, len(moved) // _SAMPLE))
-        costs = [
-            float(np.minimum(self._with(moved[some], latents[some], gain), without[some]).sum())
-            for gain in _GAINS
-        ]
-        gain = _GAINS[int(np.argmin(costs))]
-        return gain, self._with(moved, latents, gain) < without
+        latents = self._latents(moved[some])
+        costs = [self._with(moved[some], latents, gain) for gain in _GAINS]
+        totals = [float(cost.sum()) for cost in costs]
+        order = np.argsort(totals, kind="stable")[:_TRIED]
+        best = int(order[0])
+        without = self._without(self._blocks[some], plain_bits)
+        plain, mixed = float(without.sum()), float(np.minimum(costs[best], without).sum())
+        promising = ["all"] if totals[best] < _HOPE * plain else []
+        if mixed < _MIXED * min(totals[best], plain):
+            promising.append("chosen")
+        return [_GAINS[int(at)] for at in order], promising
+
+    def _latents(self, moved: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self._predictor.encode(moved, step=self._step, half_range=self._half_range)
+
+    def _without(self, blocks: NDArray[np.float64], plain_bits: int) -> NDArray[np.float64]:
+        """Bits of each block in the plain stream: by what interpolation leaves, in sum their share of it."""
+        left = bits_of_residual(interpolated(blocks) / self._step)
+        return left * (plain_bits * len(blocks) / self._grid.size / max(float(left.sum()), 1e-9))
 
     def _with(
         self, moved: NDArray[np.float64], latents: NDArray[np.float64], gain: float
@@ -277,10 +289,8 @@ class _Coder:
     def _ratio(self) -> float:
         return self._step / self._half_range / 256 if self._predictor.scaled else 0.0
 
-    def _coded(
-        self, latents: NDArray[np.float64], gain: float, served: NDArray[np.bool_]
-    ) -> bytes | None:
-        """Return the stream in which the blocks `served`, of those that may be, are modelled; None if none is."""
+    def _coded(self, latents: NDArray[np.float64], gain: float, served: NDArray[np.bool_]) -> bytes | None:
+        """Return the stream in which the blocks that `served` names are modelled; None where none is."""
         for _ in range(_RETRIES + 1):
             marks = np.zeros(self._grid.size, np.bool_)
             marks[np.flatnonzero(self._allowed)[served]] = True
@@ -297,7 +307,7 @@ class _Coder:
     ) -> bytes | NDArray[np.bool_] | None:
         """Return a finished stream; or which blocks break the promise; or None where none can be made."""
         coded = self._code_latents(latents, marks)
-        integers = _read_latents(coded, self._grid, marks, self._predictor, self._config.threads)
+        integers = _read_latents(coded, self._grid, marks, self._config.threads)
         try:
             predicted = self._predict(integers, gain)
         except Corrupt:
@@ -381,9 +391,7 @@ def _like(array: NDArray[Any], stored: NDArray[Any]) -> NDArray[Any]:
     return stored.T if order_f else stored
 
 
-def _marks_of(
-    stream: Modelled, header: StreamInfo, predictor: Predictor
-) -> tuple[NDArray[np.bool_], Grid]:
+def _marks_of(stream: Modelled, header: StreamInfo, predictor: Predictor) -> tuple[NDArray[np.bool_], Grid]:
     if len(header.stored_shape) < len(predictor.block) or not header.size:
         raise Corrupt(
             f"an array of shape {header.shape} with a model for blocks of {predictor.block}: no encoder "
@@ -405,11 +413,11 @@ def _latents_of(
             f"latents of {header.dtype}, shape {shape}: expected float32, up to {predictor.latents} of "
             f"{grid.counts}"
         )
-    return _read_latents(stream.latents, grid, marks, predictor, threads)
+    return _read_latents(stream.latents, grid, marks, threads)
 
 
 def _read_latents(
-    coded: bytes | memoryview, grid: Grid, marks: NDArray[np.bool_], predictor: Predictor, threads: int
+    coded: bytes | memoryview, grid: Grid, marks: NDArray[np.bool_], threads: int
 ) -> NDArray[np.int32]:
     field = sz.decode(coded, threads=threads)
     rows = field.reshape(len(field), grid.size)[:, marks].T.astype(np.float64) * LATENT_FRACTION

@@ -1,7 +1,7 @@
 """Which blocks a model serves: a grid over the last axes, and what its blocks would cost either way.
 
 ```
-array ─ pad by edge values ─ cut ─▶ blocks ─ all finite, no sentinel, no -0.0? ─ cheaper with the model? ─▶ mark
+array ─ pad by edge values ─ cut ─▶ blocks     bits of residual and latents, bits of what interpolation leaves
 ```
 """
 
@@ -72,7 +72,7 @@ def bits_of_residual(in_steps: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def bits_of_latents(latents: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return what each block's latents, shape (n, latents), would cost in bits, each latent by its own mean."""
+    """Return what each block's latents, shape (n, latents), would cost in bits, each by its own mean."""
     codes = np.abs(np.rint(latents))
     mean = codes.mean(axis=0) + 1.0 / max(len(codes), 1)
     most = np.log2(1 + mean)
@@ -93,7 +93,8 @@ def interpolated(blocks: NDArray[np.float64]) -> NDArray[np.float64]:
     sums = np.stack([np.abs(each).mean(axis=1) for each in left])
     best = sums.argmin(axis=0)
     width = min(each.shape[1] for each in left)
-    return np.stack([each[:, :width] for each in left])[best, np.arange(len(blocks))]
+    found: NDArray[np.float64] = np.stack([each[:, :width] for each in left])[best, np.arange(len(blocks))]
+    return found
 
 
 def _entropy(mean: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -28,8 +28,8 @@ class AESZConfig:
     Parameters
     ----------
     bound : Bound or float
-        The promise, ``abs`` or ``rel``; a number means ``Bound.abs``. ``rel`` refers to the range of the array
-        that is encoded.
+        The promise, ``abs`` or ``rel``; a number means ``Bound.abs``. ``rel`` refers to the range of what
+        is encoded.
     model : Model or str
         What predicts blocks: a model, or its digest, file or name in the catalogue, as
         `sciflow.models.resolve` reads it. Kept as digest.
@@ -155,13 +155,13 @@ class AESZConfig:
 def _named(model: Model | str, inline: str | None) -> tuple[str, str | None]:
     """The digest of a model, and its file in base64 where that is to be carried."""
     from sciflow.codecs.aesz_model import remember
-    from sciflow.models.store import find, inlined, resolve
+    from sciflow.models.store import inlined, resolve
 
     if inline is not None and not isinstance(inline, str):
         raise InvalidArgument(f"inline={inline!r}: expected a model's file in base64")
     if isinstance(model, str) and _DIGEST.fullmatch(model):
         if inline is not None:
-            _check_inline(model, inline, find)
+            _check_inline(model, inline)
         return model, inline
     if isinstance(model, str):
         model = resolve(model)
@@ -171,7 +171,7 @@ def _named(model: Model | str, inline: str | None) -> tuple[str, str | None]:
     return model.digest, inlined(model) if inline is None else inline
 
 
-def _check_inline(digest: str, inline: str, find: Any) -> None:
+def _check_inline(digest: str, inline: str) -> None:
     import base64
     import binascii
     import hashlib

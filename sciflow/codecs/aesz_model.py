@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sciflow.errors import Corrupt, InvalidArgument
 
 if TYPE_CHECKING:
-    from sciflow.models import KLT, Learned, Model
+    from sciflow.models import Model
 
 __all__ = ["LATENT_FRACTION", "Predictor", "known", "predictor_of", "remember"]
 
@@ -54,14 +54,13 @@ class Predictor:
         self.model = model
         self.block = model.block
         self.digest = model.digest
-        self._run: Any = predictor(model)
-        self.latents: int = self._run.latents
-        self.scaled = isinstance(self._run, Learned)
+        made = predictor(model)
+        self._run: Any = made
+        self.latents: int = getattr(made, "latents", 0)
+        self.scaled = isinstance(made, Learned)
         """Whether it needs to know a step's worth of the field's range."""
 
-    def encode(
-        self, blocks: NDArray[np.float64], *, step: float, half_range: float
-    ) -> NDArray[np.float64]:
+    def encode(self, blocks: NDArray[np.float64], *, step: float, half_range: float) -> NDArray[np.float64]:
         """Return latents, shape (n, latents), in steps where they stand for an orthonormal basis.
 
         Parameters

@@ -2,8 +2,8 @@
 
 ```
 plain:    0x00 | SZ stream
-modelled: "AE" version flags | model | gain, bound, ratio | values' checksum | lengths | marks | latents | checksum
-          | residual
+modelled: "AE" version flags | model | gain, bound, ratio, values' checksum | lengths
+          | marks | latents | checksum | residual
 ```
 """
 
@@ -110,7 +110,9 @@ def read_modelled(view: memoryview) -> Modelled:
         raise Corrupt(f"at byte 4: flags {flags:#x} hold bits that no encoder sets")
     good = math.isfinite(bound) and bound > 0 and math.isfinite(ratio)
     if not good or not 1 <= gain <= MAX_GAIN or (ratio > 0) != bool(flags & _HAS_RATIO):
-        raise Corrupt(f"the header holds gain {gain}, bound {bound!r}, ratio {ratio!r}: no encoder writes these")
+        raise Corrupt(
+            f"the header holds gain {gain}, bound {bound!r}, ratio {ratio!r}: no encoder writes these"
+        )
     ends = (_HEAD.size + marks, _HEAD.size + marks + latents)
     if len(view) < ends[1] + _CRC.size:
         raise Truncated(f"at byte {len(view)}: the stream ends in its latents; fetch or copy it again")

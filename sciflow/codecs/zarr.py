@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from zarr.abc.codec import ArrayBytesCodecPartialDecodeMixin
 from zarr.abc.store import RangeByteRequest
-from zarr.storage import StorePath
 
 from sciflow.bounds import Bound
 from sciflow.codecs import aesz, gwlz, partial, sz
@@ -26,7 +25,7 @@ from sciflow.codecs.configured import configured_by
 from sciflow.codecs.gwlz_config import GWLZConfig
 from sciflow.codecs.sentinels import sentinel_bits
 from sciflow.codecs.serializer import Serializer, check_chunk, to_buffer
-from sciflow.codecs.siblings import read_siblings
+from sciflow.codecs.siblings import read_model, read_siblings
 from sciflow.codecs.stream import MAX_BLOCK_VALUES, StreamInfo, as_bytes_view
 from sciflow.codecs.sz import SZConfig
 from sciflow.errors import Truncated
@@ -332,9 +331,7 @@ class AESZ(Serializer[AESZConfig], ArrayBytesCodecPartialDecodeMixin):
     def _decode(self, stream: NDArray[np.uint8], spec: ArraySpec) -> NDArray[Any]:
         return self._decode_with(stream, spec, None)
 
-    def _decode_with(
-        self, stream: NDArray[np.uint8], spec: ArraySpec, file: bytes | None
-    ) -> NDArray[Any]:
+    def _decode_with(self, stream: NDArray[np.uint8], spec: ArraySpec, file: bytes | None) -> NDArray[Any]:
         header = aesz.info(stream)
         check_chunk(header.dtype, header.shape, spec)  # before any memory is taken for it
         return aesz.decode(stream, inline=self.config.inline, file=file, threads=self.config.threads)
@@ -342,16 +339,15 @@ class AESZ(Serializer[AESZConfig], ArrayBytesCodecPartialDecodeMixin):
     async def _decode_partial_single(
         self, byte_getter: ByteGetter, selection: SelectorTuple, chunk_spec: ArraySpec
     ) -> NDBuffer | None:
-        """Decode all of a chunk: only here Zarr says in which store it lies, and so where its model may be."""
+        """Decode all of a chunk: only here Zarr says in which store it lies, where its model may be too."""
         found = await byte_getter.get(chunk_spec.prototype)
         if found is None:
             return None
         stream = found.as_numpy_array()
         digest = aesz.info(stream).model
         file: bytes | None = None
-        if digest and self.config.inline is None and not known(digest) and isinstance(byte_getter, StorePath):
-            beside = await byte_getter.store.get(f"models/{digest}", chunk_spec.prototype)
-            file = None if beside is None else beside.to_bytes()
+        if digest and self.config.inline is None and not known(digest):
+            file = await read_model(byte_getter, digest)
         array = await asyncio.to_thread(self._decode_with, stream, chunk_spec, file)
         return to_buffer(array, chunk_spec)[selection]
 

@@ -107,7 +107,7 @@ def compress(
         of the variable's dimensions, or the name of a variable of `data`) and a bound for each of its
         labels, 1 for True. The other cells keep the variable's own bound. The mask is stored too.
     model : str, optional
-        Predict blocks with a model, by its digest, file or name in the catalogue, where that is smaller (AESZ).
+        Predict blocks with a model, by digest, file or name in the catalogue, where that is smaller (AESZ).
         It is carried in the metadata where it is small, else under ``models/<digest>`` of the store.
         Variables with a relative bound for each value or with regions stay with SZ.
     level : {"fast", "quick", "balanced", "max"}

@@ -37,6 +37,8 @@ def write_models(url: str, plan: Plan) -> None:
     for digest in sorted({config.model for config in configs if config.inline is None}):
         model = predictor_of(digest).model
         data = default_buffer_prototype().buffer.from_bytes(model.to_bytes())
-        with suppress(StoreError):  # where processes of a Dask cluster find it; a cache that is full costs them that
+        with suppress(
+            StoreError
+        ):  # where processes of a Dask cluster find it; a cache that is full costs them that
             put(model, cache_folder())
         sync(store.set(f"models/{digest}", data))

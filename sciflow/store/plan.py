@@ -178,7 +178,9 @@ def make_request(
     if (enhance or aux) and rewrite_safe:
         raise InvalidArgument("enhance with rewrite_safe: an enhancer moves values off their lattice")
     if model is not None and (enhance or aux or rewrite_safe):
-        raise InvalidArgument("model with enhance, aux or rewrite_safe: a variable has one codec; leave one out")
+        raise InvalidArgument(
+            "model with enhance, aux or rewrite_safe: a variable has one codec; leave one out"
+        )
     default = as_bound(bound)
     named = {name: as_bound(value) for name, value in (per_variable or {}).items()}
     if default is None and not any(named.values()):

@@ -51,7 +51,7 @@ def autoencoder() -> Model:
     ones = np.ones(CELLS, np.int32)
     stage = Stage("dense", 1, weights, ones * 5, ones * 2, ones * 9000, lengths=(4, 4))
     network = write_network(Network(2, 6, stages=(stage,)))
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         "basis": walsh()[:6],
         "decoder": np.frombuffer(network, np.uint8),
         "units": np.linspace(500, 900, 6).astype(np.float32),
