@@ -28,10 +28,7 @@ def write_page(rows: Sequence[Row], page: Path) -> None:
     """Write the page and, beside it, the figure."""
     fields = list(dict.fromkeys(row["field"] for row in rows))
     parts = [_INTRO, _summary(rows), f"![Rate and distortion]({page.stem}.png)\n"]
-    for field in fields:
-        parts.append(
-            f"## {field[0].upper()}{field[1:]}\n\n{_table([r for r in rows if r['field'] == field])}"
-        )
+    parts += [f"## {field}\n\n{_table([row for row in rows if row['field'] == field])}" for field in fields]
     page.write_text("\n".join(parts), encoding="utf-8")
     _figure(rows, fields, page.with_suffix(".png"))
 

@@ -23,19 +23,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sciflow.errors import Corrupt, InvalidArgument
-from sciflow.models.integer import MOST, Network, read_network, run
+from sciflow.models.inference import run_blocks
+from sciflow.models.integer import MOST, Network, read_network
 from sciflow.models.klt import KLT
 from sciflow.models.model import FRACTION, Model, array_of
 
 __all__ = ["Learned"]
 
-_CHUNK = 512
 _LARGEST = 1 << 30
 
 
@@ -106,7 +105,7 @@ class Learned:
             return self.basis.encode(blocks, step=step, gain=gain)
         assert self.encoder is not None
         scaled = np.clip(np.rint(blocks / half_range * (MOST / 1.25)), -MOST, MOST).astype(np.int16)
-        found = _in_parts(self.encoder, scaled[..., None]).reshape(len(blocks), -1)
+        found = run_blocks(self.encoder, scaled[..., None]).reshape(len(blocks), -1)
         worth = self.units.astype(np.float64) * (step / half_range / FRACTION) * gain
         latents: NDArray[np.int32] = np.rint(found * self.latent / worth).astype(np.int32)
         return latents
@@ -141,14 +140,9 @@ class Learned:
         worth = self.units.astype(np.float64) * ratio
         inputs = np.rint((latents.astype(np.int64) * gain).astype(np.float64) * worth)
         values = np.clip(inputs, -MOST, MOST).astype(np.int16)
-        made = _in_parts(self.decoder, values.reshape(len(values), *(1,) * len(self.block), -1))
+        made = run_blocks(self.decoder, values.reshape(len(values), *(1,) * len(self.block), -1))
         if made.shape[1:] != (*self.block, 1):
             raise InvalidArgument(f"a model for blocks of {self.block} makes {made.shape[1:]}")
         scaled = np.rint(made[..., 0].astype(np.float64) * (self.out / ratio))
         found = np.clip(scaled, -_LARGEST, _LARGEST).astype(np.int64)
         return found if self.basis is None else found + self.basis.decode(latents, gain=gain)
-
-
-def _in_parts(network: Network, values: NDArray[np.int16]) -> NDArray[Any]:
-    parts = [run(network, values[at : at + _CHUNK]) for at in range(0, max(len(values), 1), _CHUNK)]
-    return np.concatenate(parts)
