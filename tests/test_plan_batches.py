@@ -13,7 +13,7 @@ import pytest
 from sciflow.datasets.planning import DescribedSource, Layout, Plan, StorageModel, make_plan
 from sciflow.datasets.planning.order import FeistelOrder, make_order, sequence
 from sciflow.errors import InvalidArgument, StalePlan
-from tests.reference_plan import Reader, replay
+from tests.naive_plan import Reader, replay
 
 STRATEGIES = ("pin", "elevator", "bof")
 

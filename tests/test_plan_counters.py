@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sciflow.datasets.planning import DescribedSource, Layout, Plan, StorageModel, make_plan
-from tests.reference_plan import elevator_visits, fewest_loads, replay
+from tests.naive_plan import elevator_visits, fewest_loads, replay
 from tests.test_plan_batches import plan_of
 
 SLOW_DISK = StorageModel(alpha=1e-3, beta=1e9)
