@@ -19,7 +19,9 @@ from sciflow.codecs.aesz import AESZConfig, decode, encode, info
 from sciflow.codecs.aesz_blocks import Grid
 from sciflow.codecs.aesz_stream import read_modelled, write_marks, write_modelled
 from sciflow.errors import Corrupt, InvalidArgument, ModelMismatch, SciflowError, Truncated, Unsupported
-from sciflow.models import Model
+from sciflow.models import Learned, Model, resolve
+from sciflow.models.inference import run_blocks
+from sciflow.models.integer import run
 from sciflow.testing import SENTINELS, assert_same_bits, bounds, fields
 from tests import reference_aesz
 from tests.golden.aesz import FOLDER, MANIFEST, autoencoder, digest, examples, holed, klt, patches, walsh
@@ -125,6 +127,14 @@ def test_a_bound_near_an_ulp_is_left_to_sz() -> None:
     assert_within(field, decode(stream), 0.07)
 
 
+@pytest.mark.parametrize(("scale", "dtype"), [(1e-307, "<f8"), (1e305, "<f8"), (2e35, "<f4"), (1e-42, "<f4")])
+def test_values_at_the_ends_of_their_dtype(scale: float, dtype: str) -> None:
+    field = ((patches((64, 64), dtype="<f8") - 1000) * scale).astype(dtype)
+    back = decode(encode(field, AESZConfig(Bound.rel(0.01), model=klt())))
+    span = float(field.max()) / 2 - float(field.min()) / 2
+    assert_within(field, back, 0.02 * span)
+
+
 def test_threads_and_parts_give_the_same_bytes_and_values(monkeypatch: pytest.MonkeyPatch) -> None:
     field = np.tile(patches((64, 64)), (3, 2, 3))
     one = encode(field, AESZConfig(0.5, model=autoencoder()))
@@ -132,6 +142,14 @@ def test_threads_and_parts_give_the_same_bytes_and_values(monkeypatch: pytest.Mo
     monkeypatch.setattr(aesz_model, "_PART", 7)
     assert encode(field, AESZConfig(0.5, model=autoencoder(), threads=3)) == one
     assert_same_bits(decode(one, threads=2), values)
+
+
+@pytest.mark.parametrize("name", ["shallow-water-autoencoder", "navier-stokes-3d-autoencoder"])
+def test_engine_and_numpy_run_the_same_network(name: str) -> None:
+    network = Learned.of(resolve(name)).decoder
+    shape = (5, *(1,) * network.axes, network.channels)
+    values = np.random.default_rng(0).integers(-32768, 32768, shape).astype(np.int16)
+    assert np.array_equal(run_blocks(network, values), run(network, values))
 
 
 def test_blocks_are_those_of_a_padded_array() -> None:

@@ -54,6 +54,8 @@ _HOPE, _MIXED = 1.25, 0.7
 """What all blocks, and those chosen, may be estimated to cost, over the plain stream, to be coded at all."""
 _MARGIN = 0.25
 """Share of the bound that rounding to the dtype may take, or the model is left out."""
+_ORDINARY = (1e-200, 1e200)
+"""Least bound and largest value for which no sum and no product leaves binary64."""
 _RETRIES = 2
 _LARGEST = 1 << 24
 """Latents of this magnitude and more are not coded."""
@@ -242,7 +244,9 @@ class _Coder:
 
     def _within_reach(self) -> bool:
         """Whether rounding leaves most of the bound, and predictions stay exact in 1/256 of a step."""
-        most = max(abs(self._middle + self._half_range), abs(self._middle - self._half_range))
+        most = abs(self._middle) + self._half_range
+        if most > _ORDINARY[1] or self._bound < _ORDINARY[0]:
+            return False
         return self._rounding(2 * most) < _MARGIN * self._bound and most / self._step < 1 << 20
 
     def _rounding(self, most: float) -> float:
@@ -351,7 +355,8 @@ class _Coder:
     def _residual(self, predicted: NDArray[np.int64], marks: NDArray[np.bool_]) -> NDArray[Any]:
         blocks = self._grid.cut(self._stored)
         left = blocks[marks].astype(np.float64) - predicted * (self._bound / 128)
-        blocks[marks] = left.astype(blocks.dtype)
+        with np.errstate(over="ignore"):  # such a block is found to be wrong
+            blocks[marks] = left.astype(blocks.dtype)
         return self._grid.join(blocks)
 
     def _wrong(self, values: NDArray[Any], marks: NDArray[np.bool_]) -> NDArray[np.bool_]:

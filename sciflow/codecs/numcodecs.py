@@ -238,7 +238,7 @@ class AESZ(NumcodecsCodec[AESZConfig]):
 
     Examples
     --------
-    >>> codec = AESZ(Bound.abs(0.01), model="shallow-water-klt")
+    >>> codec = AESZ(0.01, model="shallow-water-klt")
     >>> field = np.linspace(0.0, 1.0, 10_000, dtype="f4").reshape(100, 100)
     >>> bool(np.abs(codec.decode(codec.encode(field)) - field).max() <= 0.01)
     True
