@@ -7,7 +7,7 @@ function(sciflow_add_kernels isa)
   add_library(sciflow_kernels_${isa} OBJECT codecs/kernels.cpp)
   target_include_directories(sciflow_kernels_${isa} PRIVATE codecs)
   target_compile_definitions(sciflow_kernels_${isa} PRIVATE SCIFLOW_ISA=${isa})
-  target_compile_options(sciflow_kernels_${isa} PRIVATE -O3 ${ARGN})
+  target_compile_options(sciflow_kernels_${isa} PRIVATE -O3 -fno-math-errno ${ARGN})
   target_link_libraries(sciflow_kernels_${isa} PRIVATE sciflow_warnings)
   target_compile_options(sciflow_kernels_${isa} PRIVATE -Wno-psabi) # vectors stay within kernels.cpp
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")

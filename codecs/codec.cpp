@@ -23,7 +23,9 @@ size_t bytes_of(const EntropyScratch& s) {
 }
 
 size_t bytes_of(const MixingScratch& s) {
-    return bytes_held(s.values, s.zeros, s.quiet, s.rest, s.part[0], s.part[1], s.part[2], s.coarse);
+    size_t n = bytes_held(s.values, s.zeros);
+    for (const RowScratch& r : s.rows) n += bytes_held(r.quiet, r.rest, r.part[0], r.part[1], r.part[2], r.coarse);
+    return n;
 }
 
 size_t bytes_of(const PackScratch& s) {

@@ -11,8 +11,9 @@ namespace sciflow {
 namespace {
 
 constexpr size_t SHARE = 16;
-constexpr size_t LEAST_PART = 8192;  // values
-constexpr double CLOSE = 1.03;       // as much more than what is there a part may promise
+constexpr size_t LEAST_PART = 8192;   // values
+constexpr double CLOSE = 1.03;        // as much more than what is there a part may promise
+constexpr double CLOSE_MIXED = 1.12;  // at level max, where a part has less to learn from
 
 // So close to the spacing of the larger values that keeping all bits may be cheaper.
 template <class T>
@@ -65,10 +66,11 @@ bool encode_unchecked(const T* in, const Dims& dims, const Header& header, const
     const auto promises = [&](const EncodeOptions& o) {
         const Part part = part_of(dims);
         const double share = static_cast<double>(part.dims.size()) / static_cast<double>(dims.size());
-        if (o.level >= 3 || share > 0.5) return true;
+        if (share > 0.5) return true;
         Bytes body;
         encode_body(in + part.from, part.dims, header, o, scratch, body, found);
-        return static_cast<double>(body.size()) < CLOSE * share * static_cast<double>(out.size() - start);
+        const double close = o.level >= 3 ? CLOSE_MIXED : CLOSE;
+        return static_cast<double>(body.size()) < close * share * static_cast<double>(out.size() - start);
     };
     if (options.level > 1 && bound_is_tight(in, dims.size(), header, options) && promises(no_loss)) rival(no_loss);
     if (options.bound > 0) encode_recipe(in, dims, header, options, scratch, start, out);

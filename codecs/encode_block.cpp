@@ -220,6 +220,7 @@ double Encoder<T>::bytes_of(const Choice& c, const std::vector<T>& part, const D
     Bytes bytes;
     Encoder<T> encoder(part.data(), dims, header_, options_, *s_.part, bytes);
     encoder.mixing_ = mixing;
+    encoder.whole_ = false;
     encoder.only(c, low_, high_);
     return static_cast<double>(bytes.size());
 }

@@ -4,6 +4,17 @@
 
 namespace sciflow {
 
+namespace {
+
+constexpr size_t FEW_DECISIONS = 4;  // of so many codes one is not 0: symbols are no faster where fewer are
+
+template <class Q>
+bool worth_pairing(const Q* codes, size_t n) {
+    return n >= PAIR_FROM && FEW_DECISIONS * (n - static_cast<size_t>(std::count(codes, codes + n, Q(0)))) >= n;
+}
+
+}  // namespace
+
 template <class T>
 void Encoder<T>::write_map(const LinearMap& map) {
     if (plain(map)) return;
@@ -38,7 +49,8 @@ template <class Q>
 void Encoder<T>::write_codes(const std::vector<GridSpec>& grids, std::vector<Q>& codes) {
     if (options_.level < 3 || !mixing_ || n_ < MIXING_FROM) return write_symbols(grids, codes);
     Bytes mixed;
-    mix_grids<Q>(grids, codes.data(), s_.mixing, mixed);
+    if (whole_ && worth_pairing(codes.data(), n_)) pair_grids<Q>(grids, codes.data(), s_.mixing, mixed);
+    else mix_grids<Q>(grids, codes.data(), s_.mixing, mixed);
     const size_t from = out_.size();
     const uint8_t flags = out_[flags_at_];
     write_symbols(grids, codes);

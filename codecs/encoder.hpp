@@ -163,6 +163,7 @@ class Encoder {
     std::vector<T> sample_;
     T low_ = 0, high_ = 0;  // what lies beyond them is exact
     bool mixing_ = true;    // at level max
+    bool whole_ = true;     // the block, not a part of it to compare choices on: those are too few codes for symbols
     Autoregression weights_;
     Check checked_;
     bool was_checked_ = false;

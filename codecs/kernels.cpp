@@ -29,6 +29,7 @@ namespace {
 #include "entropy/contexts.hpp"
 #include "entropy/planes.hpp"
 #include "enhance/rows.hpp"
+#include "network/stages.hpp"
 }  // namespace
 
 extern const Kernels table;
@@ -58,6 +59,7 @@ const Kernels table = {
     {enhance_to_fixed<float>, enhance_correct<float>},
     {enhance_to_fixed<double>, enhance_correct<double>},
     {enhance_activity, enhance_sum_of_five, enhance_count_edges, enhance_filter},
+    {network_run, network_square},
 };
 
 }  // namespace sciflow::SCIFLOW_ISA

@@ -7,6 +7,7 @@
 
 #include "enhance/rows_seam.hpp"
 #include "grid.hpp"
+#include "network/stage_seam.hpp"
 
 namespace sciflow {
 
@@ -279,6 +280,7 @@ struct Kernels {
     enhance::FixedPoint<float> fixed_f32;
     enhance::FixedPoint<double> fixed_f64;
     enhance::EnhanceRows enhance;
+    network::Stages network;
 };
 
 const Kernels& kernels();                   // the best for this machine

@@ -167,5 +167,6 @@ NB_MODULE(_native, m) {
     m.def("encoded_size_bound", &encoded_size_bound, nb::arg("nbytes"), nb::arg("ndim"));
     m.def("crc32c", [](nb::handle data) { return crc32c(Buffer(data, PyBUF_C_CONTIGUOUS).bytes()); }, nb::arg("data"));
     register_enhance(m);
+    register_network(m);
     m.def("simd", [] { return std::string(kernels().name); });
 }

@@ -27,5 +27,6 @@ class Buffer {
 };
 
 void register_enhance(nanobind::module_& m);
+void register_network(nanobind::module_& m);
 
 }  // namespace sciflow

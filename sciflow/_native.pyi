@@ -90,5 +90,16 @@ def enhance_decode(
 def enhance_fit(
     arrays: list[NDArray[Any]], shapes: list[tuple[int, ...]], opts: EnhanceOptions
 ) -> tuple[int, bytes]: ...
+def network_shape(
+    network: Buffer, lengths: tuple[int, int, int]
+) -> tuple[int, tuple[int, int, int, int]]: ...
+def run_network(
+    network: Buffer,
+    blocks: NDArray[Any],
+    count: int,
+    lengths: tuple[int, int, int],
+    threads: int,
+    out: NDArray[Any],
+) -> int: ...
 def crc32c(data: Buffer) -> int: ...
 def simd() -> str: ...

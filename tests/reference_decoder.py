@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 import tests.reference_refine as refine
 from tests.reference_described import read_description
 from tests.reference_low_bits import read_low_bits
-from tests.reference_mixing import decode_mixed
 from tests.reference_packed import decode_packed
+from tests.reference_pairing import decode_mixed
 from tests.reference_raster import Plan, reconstruct
 from tests.reference_reader import Axes, Corrupt, DType, Reader, Truncated, Unsupported, Values, require
 from tests.reference_weights import read_weights

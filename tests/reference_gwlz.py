@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tests import reference_decoder
-from tests.reference_reader import Truncated, Unsupported, require
+from tests import reference_decoder, reference_gwlz_network
+from tests.reference_reader import Truncated, Unsupported, crc32c, require
 
 Values = NDArray[Any]
 
@@ -51,25 +51,6 @@ class Fields:
             shift += 7
             if byte < 128:
                 return value
-
-
-def crc_table() -> list[int]:
-    table = []
-    for value in range(256):
-        for _ in range(8):
-            value = value >> 1 ^ 0x82F63B78 * (value & 1)
-        table.append(value)
-    return table
-
-
-CRC = crc_table()
-
-
-def crc32c(data: bytes) -> int:
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc = crc >> 8 ^ CRC[(crc ^ byte) & 255]
-    return crc ^ 0xFFFFFFFF
 
 
 # 5. The binary coder
@@ -306,6 +287,9 @@ def marks(fields: Fields, h: Values, limit: int) -> NDArray[np.bool_]:
 
 def enhance(body: bytes, y: Values, shared: bytes, aux: list[Values]) -> Values:
     """Section 3."""
+    if body[:1] == b"\x04":
+        y, body = reference_gwlz_network.enhance(body, y)
+        require(body[:1] == b"\x00", "kind behind a network")
     fields = Fields(body)
     kind = fields.u8()
     require(kind <= 2, "kind")
@@ -397,6 +381,7 @@ def decode(stream: bytes, shared: bytes = b"", aux: Sequence[Values] = ()) -> Va
     y = reference_decoder.decode(stream[fields.at :])
     y = (y.T if y.flags.f_contiguous and not y.flags.c_contiguous else y).astype(f"=f{y.itemsize}")
     require(y.shape == stored and y.itemsize == (8 if kind & 1 else 4), "shape")
+    require(body[:1] != b"\x04" or version == (0, 2), "a network of integers in 0.1")
     values = enhance(body, y, shared, list(aux[:others]))
     require(crc32c(values.tobytes()) == output, "checksum of the values")
     array = values.reshape(stored).astype(f"{'>' if kind & 2 else '<'}f{y.itemsize}")

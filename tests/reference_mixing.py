@@ -1,15 +1,15 @@
-"""Codes by context mixing: section 14 in docs/format-max.md, to be read beside `decode_mixed`."""
+"""Codes by context mixing: section 14 in docs/format-max.md."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from tests.reference_reader import Axes, Reader, Values, require
+from tests.reference_reader import Axes, Values, require
 
 Logits: TypeAlias = list[int]
 
@@ -73,6 +73,16 @@ class Decisions:
         self.refill()
         return bits
 
+    def share(self) -> int:
+        """Which of 2^15 shares is next, to be taken by :meth:`take`."""
+        return min(self.value // (self.range >> 15), (1 << 15) - 1)
+
+    def take(self, low: int, end: int) -> None:
+        share = self.range >> 15
+        self.value -= share * low
+        self.range = share * (end - low) if end < 1 << 15 else self.range - share * low
+        self.refill()
+
     def refill(self) -> None:
         if self.range < 1 << 32:
             self.range <<= 32
@@ -127,17 +137,20 @@ class Mixer:
         if c == 0:
             return 0
         negative = self.decide("sign", c) if c < 3 else self.alone("sign", self.lean, self.energy)
-        magnitude = c
-        if c > 2:
-            prefix, low, left = 0, 0, c - 2
-            for _ in range(min(left, 2)):
-                bit = self.alone("leaf", min(c, 20), prefix, self.energy)
-                prefix, low, left = 1 + bit, 2 * low + bit, left - 1
-            while left > 0:
-                some = min(left, 16)
-                low, left = low << some | self.decisions.even(some), left - some
-            magnitude = 2 ** (c - 2) + 1 + low
-        return -magnitude if negative else magnitude
+        return -self.magnitude(c) if negative else self.magnitude(c)
+
+    def magnitude(self, c: int) -> int:
+        """The member of class ``c``."""
+        if c < 3:
+            return c
+        prefix, low, left = 0, 0, c - 2
+        for _ in range(min(left, 2)):
+            bit = self.alone("leaf", min(c, 20), prefix, self.energy)
+            prefix, low, left = 1 + bit, 2 * low + bit, left - 1
+        while left > 0:
+            some = min(left, 16)
+            low, left = low << some | self.decisions.even(some), left - some
+        return (1 << c - 2) + 1 + low
 
     def magnitude_class(self, t: int) -> int:
         if t > 0:
@@ -223,26 +236,44 @@ def held(value: int, end: int) -> int:
     return clamp(value, end) + end
 
 
+class Here(NamedTuple):
+    """What a code's decisions are told apart by."""
+
+    contexts: tuple[int, ...]
+    energy: int
+    lean: int
+    start: int
+
+
 @dataclass(slots=True)
 class Model:
+    """What one lane learns of neighbours."""
+
     mixer: Mixer
     weights: dict[int, list[int]] = field(default_factory=dict)
     runs: int = 0  # whether each of the last three runs was broken
 
 
-def decode_grid(model: Model, axes: Axes, level: Level) -> tuple[Values, Values]:
-    mixer = model.mixer
-    codes, known, series = np.zeros(axes, object), np.zeros(axes, np.int64), math.prod(axes[:3]) < 16
+Lane: TypeAlias = Generator[Here, int, None]
+
+
+def walk(model: Model, codes: Values, known: Values, level: Level, rows: range) -> Lane:
+    """Fill in codes of some rows of a grid and what is known of them; ask for those that are in no run."""
+    mixer, axes = model.mixer, codes.shape
+    series = math.prod(axes[:3]) < 16
     weights = model.weights.setdefault(8 if series else level.order, [0] * 16)
-    for i0, i1, i2 in np.ndindex(axes[:3]):
+    first = np.unravel_index(rows[0], axes[:3]) if rows else (0, 0, 0)
+    for row in rows:
+        i0, i1, i2 = (int(i) for i in np.unravel_index(row, axes[:3]))
         w, nothing = Row(known[i0, i1, i2]), Row(None)
-        before = (i0, i1 - 1) if i1 else (i0 - 1, i1) if i0 else None
-        n = Row(known[i0, i1, i2 - 1]) if i2 else Row(known[(*before, i2)]) if before else nothing
-        nn = Row(known[i0, i1, i2 - 2]) if i2 > 1 else n
+        before = (i0, i1 - 1) if i1 > first[1] else (i0 - 1, i1) if i0 > first[0] else None
+        north = i2 > first[2]
+        n = Row(known[i0, i1, i2 - 1]) if north else Row(known[(*before, i2)]) if before else nothing
+        nn = Row(known[i0, i1, i2 - 2]) if i2 > first[2] + 1 else n
         p, pn, ps = n, nn, n
         if before:
             p = Row(known[(*before, i2)])
-            pn = Row(known[(*before, i2 - 1)]) if i2 else p
+            pn = Row(known[(*before, i2 - 1)]) if north else p
             ps = Row(known[(*before, i2 + 1)]) if i2 + 1 < axes[2] else p
         r, rs = (nearest_row(level.reference, (i0, i1, i2 + south)) for south in (0, 1))
         r2 = nearest_row(level.second, (i0, i1, i2))
@@ -253,7 +284,7 @@ def decode_grid(model: Model, axes: Axes, level: Level) -> tuple[Values, Values]
             shift, last = halves[3], level.parent.shape[3] - 1
 
         about = Around(n, nn, p, pn, ps, r, rs, r2, Coarse(coarse, shift, last), series)
-        alone, refers = not i2 and not before, level.reference is not None
+        alone, refers = not north and not before, level.reference is not None
         quiet = [0] * (axes[3] + 1)
         for x in reversed(range(axes[3])):
             quiet[x] = 0 if about.energy(x, nothing, alone, refers) else quiet[x + 1] + 1
@@ -277,19 +308,20 @@ def decode_grid(model: Model, axes: Axes, level: Level) -> tuple[Values, Values]
             taps = [clamp(tap, 1023) for tap in taps]
             guess = clamp(sum(a * b >> 4 for a, b in zip(weights, taps, strict=True)) >> 4, 1 << 20)
             guess = guess if energy else 0
-            mixer.energy = quarter_octave(energy)
+            e = quarter_octave(energy)
             step = sum(abs(guess) >= end for end in (24, 64, 112, 176, 288, 448, 768))
-            mixer.lean = held(guess >> mixer.energy // 4 + 3, 7)
-            g = mixer.lean if energy >= 56 else 7 - step if guess < 0 else 7 + step
-            mixer.contexts = (
+            lean = held(guess >> e // 4 + 3, 7)
+            g = lean if energy >= 56 else 7 - step if guess < 0 else 7 + step
+            contexts = (
                 ((held(W, 1) * 3 + held(N, 1)) * 5 + held(P, 2)) * 5 + held(R, 2),
                 ((held(P, 2) * 5 + held(p[x - 1], 2)) * 3 + held(p[x + 1], 1)) * 3 + held(pn[x], 1),
                 ((held(R2, 2) * 5 + held(C, 2)) * 3 + held(R, 1)) * 3 + held(NN, 1),
-                48 * g + mixer.energy,
+                48 * g + e,
                 (g * 5 + held(W, 2)) * 5 + held(N, 2),
             )
             mean = energy // 28
-            codes[i0, i1, i2, x] = code = mixer.code(mean.bit_length() if mean >= 4 else 0)
+            code = yield Here(contexts, e, lean, mean.bit_length() if mean >= 4 else 0)
+            codes[i0, i1, i2, x] = code
             known[i0, i1, i2, x] = value = clamp(code, 16000)
             if energy == 0:
                 continue
@@ -298,25 +330,20 @@ def decode_grid(model: Model, axes: Axes, level: Level) -> tuple[Values, Values]
             weights[:] = [
                 clamp(a + (scaled * b >> 10), 2**18 - 1) for a, b in zip(weights, taps, strict=True)
             ]
+
+
+def decode_grid(model: Model, axes: Axes, level: Level) -> tuple[Values, Values]:
+    mixer, codes, known = model.mixer, np.zeros(axes, object), np.zeros(axes, np.int64)
+    lane = walk(model, codes, known, level, range(math.prod(axes[:3]) if axes[3] else 0))
+    here = next(lane, None)
+    while here:
+        mixer.contexts, mixer.energy, mixer.lean, start = here
+        here = go_on(lane, mixer.code(start))
     return codes, known
 
 
-def decode_mixed(reader: Reader, grids: Sequence[tuple[Axes, bool]], word: str = "<i4") -> list[Values]:
-    """The codes of each grid, given its axes and whether the grid before it is its reference."""
-    require(sum(math.prod(axes) for axes, _ in grids) >= 256, "no fewer than 256 codes are mixed")
-    decisions = Decisions(reader.take(reader.varint()))
-    model = Model(Mixer(decisions))
-    decoded, known, first, bits = list[Values](), list[Values](), 0, 8 * np.dtype(word).itemsize
-    for k, (axes, refers) in enumerate(grids):
-        first = first if refers else k
-        reference, second = (
-            known[j] if j >= first and known[j].size and axes[3] <= known[j].shape[3] + 2 else None
-            for j in (k - 1, k - 2)
-        )
-        parent = known[first - 1] if first and known[first - 1].size else None
-        codes, values = decode_grid(model, axes, Level(reference, second, parent, min(k - first, 7)))
-        known.append(values)
-        wrapped = [(code + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1) for code in codes.ravel()]
-        decoded.append(np.array(wrapped, word).reshape(axes))
-    require(decisions.at >= len(decisions.data), "all bytes are used")
-    return decoded
+def go_on(lane: Lane, code: int) -> Here | None:
+    try:
+        return lane.send(code)
+    except StopIteration:
+        return None

@@ -31,6 +31,25 @@ def require(holds: bool, rule: str) -> None:
         raise Corrupt(f"broken rule: {rule}")
 
 
+def crc_table() -> list[int]:
+    table = []
+    for value in range(256):
+        for _ in range(8):
+            value = value >> 1 ^ 0x82F63B78 * (value & 1)
+        table.append(value)
+    return table
+
+
+CRC = crc_table()
+
+
+def crc32c(data: bytes) -> int:
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = crc >> 8 ^ CRC[(crc ^ byte) & 255]
+    return crc ^ 0xFFFFFFFF
+
+
 # 1. Numbers
 @dataclass(slots=True)
 class Reader:
@@ -74,7 +93,4 @@ class Reader:
         return value
 
     def checksum(self, checked: bytes) -> None:
-        crc = 0xFFFFFFFF
-        for bit in np.unpackbits(np.frombuffer(checked, "u1"), bitorder="little").tolist():
-            crc = crc >> 1 ^ 0x82F63B78 * (crc & 1 ^ bit)
-        require(self.take(4) == (crc ^ 0xFFFFFFFF).to_bytes(4, "little"), "checksums fit")
+        require(self.take(4) == crc32c(checked).to_bytes(4, "little"), "checksums fit")

@@ -20,9 +20,7 @@ from sciflow.codecs.aesz_blocks import Grid
 from sciflow.codecs.aesz_model import predictor_of
 from sciflow.codecs.aesz_stream import read_modelled, write_marks, write_modelled
 from sciflow.errors import Corrupt, InvalidArgument, ModelMismatch, SciflowError, Truncated, Unsupported
-from sciflow.models import Learned, Model, resolve
-from sciflow.models.inference import run_blocks
-from sciflow.models.integer import run
+from sciflow.models import Model
 from sciflow.testing import SENTINELS, assert_same_bits, bounds, fields
 from tests import reference_aesz
 from tests.golden.aesz import FOLDER, MANIFEST, autoencoder, digest, examples, holed, klt, patches, walsh
@@ -158,14 +156,6 @@ def test_threads_and_parts_give_the_same_bytes_and_values(monkeypatch: pytest.Mo
     monkeypatch.setattr(aesz_model, "_PART", 7)
     assert encode(field, AESZConfig(0.5, model=autoencoder(), threads=3)) == one
     assert_same_bits(decode(one, threads=2), values)
-
-
-@pytest.mark.parametrize("name", ["shallow-water-autoencoder", "navier-stokes-3d-autoencoder"])
-def test_engine_and_numpy_run_the_same_network(name: str) -> None:
-    network = Learned.of(resolve(name)).decoder
-    shape = (5, *(1,) * network.axes, network.channels)
-    values = np.random.default_rng(0).integers(-32768, 32768, shape).astype(np.int16)
-    assert np.array_equal(run_blocks(network, values), run(network, values))
 
 
 def test_blocks_are_those_of_a_padded_array() -> None:

@@ -17,7 +17,7 @@ from sciflow.codecs import gwlz, sz
 from sciflow.codecs.auxiliary import prepare
 from sciflow.codecs.gwlz import GWLZConfig
 from sciflow.codecs.sz import SZConfig
-from sciflow.codecs.wrapper import read_enhanced
+from sciflow.codecs.wrapper import read_enhanced, write_enhanced
 from sciflow.errors import AuxMismatch, Corrupt, InvalidArgument, SciflowError, Truncated, Unsupported
 from sciflow.testing import assert_same_bits
 from tests import reference_gwlz
@@ -30,11 +30,18 @@ FIELD = waves((12, 24, 40))
 STREAM = gwlz.encode(FIELD, CONFIG)
 
 
-def resealed(stream: bytes, body: bytes) -> bytes:
-    """The stream with another body and checksums that fit, as a vandal would leave it."""
+def resealed(stream: bytes, body: bytes, version: bytes = b"") -> bytes:
+    """The stream with another body, or version, and checksums that fit, as a vandal would leave it."""
     parts = read_enhanced(memoryview(stream))
     front = len(stream) - len(parts.base) - 8 - len(parts.body) - len(varint(len(parts.body)))
-    head = stream[:front] + varint(len(body)) + body + struct.pack("<I", parts.output_crc)
+    head = (
+        stream[:2]
+        + (version or stream[2:4])
+        + stream[4:front]
+        + varint(len(body))
+        + body
+        + struct.pack("<I", parts.output_crc)
+    )
     return head + struct.pack("<I", zlib.crc32(head + bytes(parts.base))) + bytes(parts.base)
 
 
@@ -73,7 +80,7 @@ def test_goldens_decode_to_the_same_bits(name: str) -> None:
 
 def test_the_goldens_hold_every_kind() -> None:
     kinds = {gwlz.info((FOLDER / name).read_bytes()).enhancer for name in ENTRIES}
-    assert kinds == {"off", "own", "shared"}
+    assert kinds == {"off", "own", "shared", "network"}
 
 
 @pytest.mark.parametrize("simd", ["v2", "v3"])
@@ -114,6 +121,26 @@ def test_the_base_of_another_stream_is_refused() -> None:
 def test_a_newer_version_is_unsupported() -> None:
     with pytest.raises(Unsupported, match=r"0\.3"):
         gwlz.decode(STREAM[:3] + b"\x03" + STREAM[4:], CONFIG)
+
+
+def test_networks_of_integers_are_of_the_version_that_knows_them() -> None:
+    stream = (FOLDER / "gwlz_0_2_network_3d.bin").read_bytes()
+    assert stream[2:4] == b"\x00\x02"
+    parts = read_enhanced(memoryview(stream))
+    assert write_enhanced(parts) == stream
+    older = resealed(stream, parts.body, version=b"\x00\x01")
+    for outcome_of in (lambda s: gwlz.decode(s, CONFIG), reference_gwlz.decode):
+        assert outcome(outcome_of, older) == "Corrupt"
+
+
+def test_behind_a_network_there_are_exact_values_alone() -> None:
+    stream = (FOLDER / "gwlz_0_2_network_3d.bin").read_bytes()
+    body = read_enhanced(memoryview(stream)).body
+    assert body[-2:] == b"\x00\x00"
+    for rest in (b"\x01\x00", b"\x04\x00", b"\x05\x00"):
+        bad = resealed(stream, body[:-2] + rest)
+        for outcome_of in (lambda s: gwlz.decode(s, CONFIG), reference_gwlz.decode):
+            assert outcome(outcome_of, bad) == "Corrupt"
 
 
 def test_no_stream_of_ours_is_corrupt() -> None:

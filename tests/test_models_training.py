@@ -16,10 +16,9 @@ pytest.importorskip("torch")
 
 import torch
 
-from sciflow._engine import native
 from sciflow.cli import run
 from sciflow.errors import Corrupt, InvalidArgument, Truncated, Unsupported
-from sciflow.models import Learned, Model, Recipe, fit_klt, integer, produce, resolve
+from sciflow.models import Learned, Model, Recipe, engine, fit_klt, integer, produce, resolve
 from sciflow.models.autoencoder import GDN, Architecture, Autoencoder, directions, sliced_wasserstein
 from sciflow.models.blocks import Blocks
 from sciflow.models.export import export
@@ -246,16 +245,23 @@ def test_stages_are_the_sums_that_the_format_says() -> None:
 
 @pytest.mark.parametrize("name", ["shallow-water-autoencoder", "navier-stokes-3d-autoencoder"])
 def test_the_engine_gives_the_same_values(name: str) -> None:
-    if not hasattr(native, "run_network"):
-        pytest.skip("this engine has no networks")
     raw = resolve(name).arrays["decoder"].tobytes()
     network = integer.read_network(raw)
     shape = (40, *(1,) * network.axes, network.channels)
     blocks = np.random.default_rng(3).integers(-32768, 32768, shape).astype(np.int16)
     wanted = integer.run(network, blocks)
-    found = np.zeros_like(wanted)
-    assert native.run_network(raw, blocks, 40, [1, 1, 1], 1, found) == 0
-    np.testing.assert_array_equal(found, wanted)
+    np.testing.assert_array_equal(engine.run(raw, blocks), wanted)
+    many = np.tile(blocks, (14, *(1,) * (blocks.ndim - 1)))
+    np.testing.assert_array_equal(engine.run(raw, many)[520:], wanted)
+    assert engine.run(raw, blocks[:0]).shape == (0, *wanted.shape[1:])
+
+
+def test_bad_networks_are_named_by_the_engine() -> None:
+    raw = resolve("shallow-water-autoencoder").arrays["decoder"].tobytes()
+    with pytest.raises(Truncated):
+        engine.run(raw[:-1], np.zeros((1, 1, 1, 8), np.int16))
+    with pytest.raises(Corrupt):
+        engine.run(raw + b"x", np.zeros((1, 1, 1, 8), np.int16))
 
 
 # ---------------------------------------------------------------- the whole way

@@ -32,12 +32,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     console = Console()
     if not options.page_only:
-        rows = _rows(options, console)
-        if not rows:
+        parts = options.parts.split(",")
+        rows = _rows(options, console, parts)
+        if not rows and "networks" not in parts:
             console.print(f"[red]error:[/red] no fields in {options.data}; see bench/README.md")
             return 2
-        _write(options.out, rows)
-        _write(_networks_csv(options.out), _network_rows(options, console))
+        made = {row.field for row in rows}
+        _write(options.out, [row for row in _read(options.out, Row) if _is_kept(row, made, parts)] + rows)
+        if "networks" in parts:
+            _write(_networks_csv(options.out), _network_rows(options, console))
     found = _read(options.out, Row)
     others = _read(_networks_csv(options.out), NetworkRow)
     for path in write_page(found, others, options.page, options.data):
@@ -51,20 +54,29 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results" / "learned" / "gwlz.csv")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "gwlz-results.md")
     parser.add_argument("--fields", default="", help="comma-separated; default all")
+    about = "what to measure, comma-separated; rows of other parts are kept"
+    parser.add_argument("--parts", default="fields,scene,networks", help=about)
     parser.add_argument("--scene", type=int, default=256, help="cells a side of the lognormal scene; 0: none")
-    parser.add_argument("--budgets", default="10,40", help="seconds of training; empty: no networks")
+    parser.add_argument("--budgets", default="10,40", help="seconds of training")
     parser.add_argument("--page-only", action="store_true", help="only write the page from the CSV")
     return parser
 
 
-def _rows(options: argparse.Namespace, console: Console) -> list[Row]:
+def _is_kept(row: Row, made: set[str], parts: list[str]) -> bool:
+    """Whether an older row stays: no part of this run."""
+    part = "scene" if row.field.startswith("scene:") else "fields"
+    return row.field not in made and part not in parts
+
+
+def _rows(options: argparse.Namespace, console: Console, parts: list[str]) -> list[Row]:
     names = set(filter(None, options.fields.split(",")))
     sources = [s for s in shared_sources(options.data) if not names or s.name in names]
+    sources = sources if "fields" in parts else []
     rows = []
     for source in track(sources, description="fields", console=console):
         field = leading(read(source))
         rows += [row for rel in RELS for base in BASES if (row := measure(source.name, field, base, rel))]
-    if options.scene:
+    if options.scene and "scene" in parts:
         made = scene(options.scene)
         for name, values in track(made.items(), description="scene", console=console):
             label = f"scene:{name}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numcodecs import register_codec
@@ -11,8 +11,12 @@ from pysz import sz, szAlgorithm, szConfig, szErrorBoundMode
 
 from bench.fields import Field
 from bench.protocol import Array, fold
+from sciflow.codecs.enhancement import DEFAULT_GROUPS
 
-__all__ = ["MOST_CELLS", "SZ3", "leading"]
+if TYPE_CHECKING:
+    from sciflow._native import EnhanceOptions
+
+__all__ = ["MOST_CELLS", "SZ3", "filters", "leading"]
 
 MOST_CELLS = 1 << 21
 """A field is cut to as many of its leading rows as hold this many cells: what one chunk holds."""
@@ -46,6 +50,19 @@ class SZ3(Codec):  # type: ignore[misc] # numcodecs ships no types
 
 
 register_codec(SZ3)
+
+
+def filters(size: int) -> EnhanceOptions:
+    """Return what the engine is asked for: filters worth their bytes beside a base stream of `size`."""
+    return {
+        "groups": 0,
+        "n_groups": DEFAULT_GROUPS,
+        "worth": 0.3 * size,
+        "own": True,
+        "shared": b"",
+        "preserve": [],
+        "bound": 0.0,
+    }
 
 
 def leading(field: Field) -> Array:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from bench.bench_learned.bases import SZ3
+from bench.bench_learned.bases import SZ3, filters
 from bench.protocol import Array
 from sciflow import Bound
 from sciflow.codecs import gwlz
@@ -137,19 +136,10 @@ def _timed(field: Array, decoded: Array, size: int) -> tuple[float, float, float
     """CPU milliseconds to fit and apply, MB/s to apply, dB at the same base stream."""
     from sciflow._engine import native
 
-    options: Any = {
-        "groups": 0,
-        "n_groups": 16,
-        "worth": 0.3 * size,
-        "own": True,
-        "shared": b"",
-        "preserve": [],
-        "bound": 0.0,
-    }
     values = np.empty_like(field)
     flat, seen, out = field.reshape(-1), decoded.reshape(-1), values.reshape(-1)
     start = time.thread_time()
-    _status, body, outcome = native.enhance_encode(flat, seen, field.shape, options, out)
+    _status, body, outcome = native.enhance_encode(flat, seen, field.shape, filters(size), out)
     middle = time.thread_time()
     native.enhance_decode(body, b"", seen, field.shape, out)
     end = time.thread_time()

@@ -7,6 +7,8 @@
 
 namespace sciflow {
 
+inline constexpr int SHARE_BITS = 15;
+
 class BinaryEncoder {
   public:
     static constexpr bool DECODES = false;
@@ -35,10 +37,20 @@ class BinaryEncoder {
         return bits;
     }
 
+    // One of several outcomes, which has the shares of 2^15 from `low` to `end`.
+    uint32_t find() const { return 0; }
+    void take(uint32_t low, uint32_t end) {
+        const uint64_t r = range_ >> SHARE_BITS, add = r * low;
+        low_ += add;
+        if (low_ < add) carry();
+        range_ = end == 1u << SHARE_BITS ? range_ - add : r * (end - low);
+        if (range_ >> 32 == 0) shift();
+    }
+
     bool over() const { return false; }
 
-    // The shortest number inside the last interval; its zeros at the end are not written.
-    void finish(Bytes& out) {
+    // The shortest number inside the last interval; its zeros at the end are not written. `kind` is added to their number.
+    void finish(Bytes& out, uint64_t kind = 0) {
         for (int s = 63; s >= 32; --s) {
             const uint64_t below = (uint64_t{1} << s) - 1, v = (low_ + below) & ~below;
             if (v - low_ >= range_) continue;
@@ -48,7 +60,7 @@ class BinaryEncoder {
         }
         for (; low_ != 0; low_ <<= 8) bytes_.push_back(static_cast<uint8_t>(low_ >> 56));
         Writer w(out);
-        w.varint(bytes_.size());
+        w.varint(kind + bytes_.size());
         w.bytes(bytes_);
     }
 
@@ -71,9 +83,12 @@ class BinaryDecoder {
   public:
     static constexpr bool DECODES = true;
 
-    Status open(Cursor& in) {
+    // `kind` is what the writer added to the number of bytes, or 0.
+    Status open(Cursor& in, uint64_t& kind) {
         uint64_t length = 0;
-        if (!in.varint(length) || !in.bytes(length, in_)) return Status::truncated;
+        if (!in.varint(length)) return Status::truncated;
+        if (length < kind) kind = 0;
+        if (!in.bytes(length - kind, in_)) return Status::truncated;
         fetch();
         fetch();
         return Status::ok;
@@ -101,6 +116,20 @@ class BinaryDecoder {
             fetch();
         }
         return bits;
+    }
+
+    // The share that is next.
+    uint32_t find() const {
+        return static_cast<uint32_t>(std::min<uint64_t>(value_ / (range_ >> SHARE_BITS), (1u << SHARE_BITS) - 1));
+    }
+    void take(uint32_t low, uint32_t end) {
+        const uint64_t r = range_ >> SHARE_BITS, add = r * low;
+        value_ -= add;
+        range_ = end == 1u << SHARE_BITS ? range_ - add : r * (end - low);
+        if (range_ >> 32 == 0) {
+            range_ <<= 32;
+            fetch();
+        }
     }
 
     // More bytes were asked for than any encoder leaves out.

@@ -5,6 +5,7 @@ namespace sciflow {
 namespace {
 
 constexpr int16_t FIRST_WEIGHT = 3800;  // 16384ths
+constexpr uint32_t EVEN = uint32_t{1} << 31;
 constexpr uint64_t ONE = uint64_t{1} << 32;
 constexpr uint64_t DECAY = 4278222790;  // 2^32 e^(-1/256)
 
@@ -33,19 +34,22 @@ const LogitTables& logit_tables() {
     return tables;
 }
 
+void Mixer::reset_alone() {
+    leaves_.assign(LEAVES, EVEN);
+    runs_.assign(RUN_CONTEXTS, EVEN);
+    signs_.assign(GUESSES * ENERGIES, EVEN);
+}
+
 void Mixer::reset() {
-    constexpr uint32_t even = uint32_t{1} << 31;
+    reset_alone();
     size_t total = 0;
     for (int i = 0; i < COUNTERS; ++i) {
         first_[i] = total;
         total += CONTEXTS[i];
     }
     Cells cells;
-    std::fill(std::begin(cells.node), std::end(cells.node), even);
+    std::fill(std::begin(cells.node), std::end(cells.node), EVEN);
     counters_.assign(total, cells);
-    leaves_.assign(LEAVES, even);
-    runs_.assign(RUN_CONTEXTS, even);
-    signs_.assign(GUESSES * ENERGIES, even);
     weights_.assign(NODES * ENERGIES / 2, Vector{} + FIRST_WEIGHT);
     knots_.resize(NODES * ENERGIES * KNOTS);
     for (size_t i = 0; i < knots_.size(); ++i) {

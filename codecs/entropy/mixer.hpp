@@ -31,16 +31,26 @@ struct LogitTables {
 
 const LogitTables& logit_tables();
 
+// What a code's decisions are told apart by.
+struct Surroundings {
+    std::array<uint32_t, COUNTERS> context;
+    uint32_t energy = 0, lean = 0;
+    int start = 0;  // the class of magnitudes to begin with
+};
+
 class Mixer {
   public:
-    // As if nothing had been coded yet.
+    // As if nothing had been coded yet; or where only decisions that are not mixed follow.
     void reset();
+    void reset_alone();
 
-    // What the next decisions are told apart by.
-    void enter(const std::array<uint32_t, COUNTERS>& context, uint32_t energy, uint32_t lean) {
-        for (int i = 0; i < COUNTERS; ++i) cells_[i] = &counters_[first_[i] + context[i]];
-        energy_ = energy;
-        lean_ = lean;
+    void enter(const Surroundings& s) {
+        for (int i = 0; i < COUNTERS; ++i) cells_[i] = &counters_[first_[i] + s.context[i]];
+        enter_alone(s);
+    }
+    void enter_alone(const Surroundings& s) {
+        energy_ = s.energy;
+        lean_ = s.lean;
     }
 
     template <class Coder>

@@ -1,6 +1,6 @@
 #include "entropy/mixing.hpp"
 
-#include "entropy/binary_coder.hpp"
+#include "entropy/magnitude.hpp"
 #include "entropy/neighbourhood.hpp"
 
 namespace sciflow {
@@ -16,12 +16,6 @@ int up(int t) { return t < 3 ? t : 3 * std::min(t, DEEPEST); }
 int first(int t) { return 3 * std::min(t, DEEPEST) - 1; }
 int down(int t) { return t < 3 ? 5 + t : 3 * std::min(t, DEEPEST) + 1; }
 
-// Magnitudes by octaves: 0, 1, 2, 3-4, 5-8, ... The class of m, and of a class above 2 how many bits tell its members
-// apart: class - 2, of m - 1 without its top bit.
-int class_of(uint64_t m) { return m <= 2 ? static_cast<int>(m) : 65 - __builtin_clzll(m - 1); }
-
-constexpr int LAST_CLASS = 65;
-
 template <class Coder>
 class CodeCoder {
   public:
@@ -33,7 +27,7 @@ class CodeCoder {
         const int c = magnitude_class(Coder::DECODES ? 0 : class_of(m), start);
         if (c == 0) return 0;
         const bool negative = sign(v < 0, c);
-        const uint64_t back = c < 3 ? static_cast<uint64_t>(c) : (uint64_t{1} << (c - 2)) + 1 + members(m - 1, c);
+        const uint64_t back = code_member(mixer_, coder_, m, c);
         return static_cast<int64_t>(negative ? uint64_t{0} - back : back);
     }
 
@@ -58,24 +52,6 @@ class CodeCoder {
         return t;
     }
 
-    // The low c - 2 bits: two have counters, the others nothing.
-    uint64_t members(uint64_t bits, int c) {
-        int left = c - 2;
-        const int leaf = 3 * std::min(c, 20);
-        uint64_t back = 0;
-        for (int k = 0, prefix = 0; k < 2 && left > 0; ++k) {
-            const int bit = mixer_.code_leaf(coder_, static_cast<int>((bits >> --left) & 1), leaf + prefix);
-            prefix = 1 + bit;
-            back = back << 1 | static_cast<uint64_t>(bit);
-        }
-        while (left > 0) {
-            const int some = std::min(left, 16);
-            left -= some;
-            back = back << some | coder_.code_bits((bits >> left) & ((uint64_t{1} << some) - 1), some);
-        }
-        return back;
-    }
-
     Mixer& mixer_;
     Coder& coder_;
 };
@@ -96,8 +72,9 @@ void code_row(Q* codes, size_t n, Neighbourhood& around, Mixer& mixer, CodeCoder
                 continue;
             }
         }
-        const int start = around.contexts(x, mixer);
-        const int64_t v = one.code(Coder::DECODES ? 0 : int64_t{codes[x]}, start);
+        const Surroundings s = around.look(x);
+        mixer.enter(s);
+        const int64_t v = one.code(Coder::DECODES ? 0 : int64_t{codes[x]}, s.start);
         if constexpr (Coder::DECODES) codes[x] = static_cast<Q>(v);
         around.learn(x, codes[x]);
         ++x;
@@ -139,7 +116,9 @@ Status unmix_grids(Cursor& in, const std::vector<GridSpec>& grids, Q* codes, Mix
     for (const GridSpec& g : grids) count += g.dims.size();
     if (count < MIXING_FROM) return Status::corrupt;
     BinaryDecoder coder;
-    if (Status st = coder.open(in); st != Status::ok) return st;
+    uint64_t kind = PAIRED;
+    if (Status st = coder.open(in, kind); st != Status::ok) return st;
+    if (kind == PAIRED) return unpair_grids(coder, grids, codes, scratch);
     return walk(grids, codes, scratch, coder) && coder.closed() ? Status::ok : Status::corrupt;
 }
 

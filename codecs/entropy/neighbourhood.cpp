@@ -33,11 +33,18 @@ uint32_t guess_step(int g) {
 
 }  // namespace
 
+void RowScratch::assign(size_t longest) {
+    quiet.assign(longest + 1, 0);
+    rest.assign(longest, 0);
+    coarse.assign(longest, 0);
+    for (auto& p : part) p.assign(longest, 0);
+}
+
 int16_t* Neighbourhood::Plane::row(size_t i0, size_t i1, size_t i2) const {
     return values + ((i0 * dims.n[1] + i1) * dims.n[2] + i2) * (dims.n[X] + 2 * MARGIN) + MARGIN;
 }
 
-Neighbourhood::Neighbourhood(const std::vector<GridSpec>& grids, MixingScratch& s) : grids_(grids), s_(s) {
+Neighbourhood::Neighbourhood(const std::vector<GridSpec>& grids, MixingScratch& s) : grids_(grids), s_(&s.rows[0]) {
     size_t total = 0, longest = 0;
     for (const GridSpec& g : grids) {
         total += g.dims.rows() * (g.dims.n[X] + 2 * MARGIN);
@@ -46,10 +53,7 @@ Neighbourhood::Neighbourhood(const std::vector<GridSpec>& grids, MixingScratch& 
     s.values.assign(total, 0);
     s.zeros.assign(longest + 2 * MARGIN, 0);
     zeros_ = s.zeros.data() + MARGIN;
-    s.quiet.assign(longest + 1, 0);
-    s.rest.assign(longest, 0);
-    s.coarse.assign(longest, 0);
-    for (auto& part : s.part) part.assign(longest, 0);
+    s_->assign(longest);
     int16_t* at = s.values.data();
     for (const GridSpec& g : grids) {
         planes_.push_back({g.dims, at});
@@ -57,7 +61,13 @@ Neighbourhood::Neighbourhood(const std::vector<GridSpec>& grids, MixingScratch& 
     }
 }
 
-void Neighbourhood::enter(size_t k) {
+Neighbourhood::Neighbourhood(const Neighbourhood& first, RowScratch& rows)
+    : grids_(first.grids_), s_(&rows), planes_(first.planes_), zeros_(first.zeros_) {
+    s_->assign(first.s_->rest.size());
+}
+
+void Neighbourhood::enter(size_t k, const std::array<size_t, 3>& first_row) {
+    first_ = first_row;
     size_t first = k;
     while (first > 0 && grids_[first].reference >= 0) --first;
     here_ = &planes_[k];
@@ -81,15 +91,15 @@ const int16_t* Neighbourhood::row_of(const Plane* p, size_t i0, size_t i1, size_
 void Neighbourhood::enter_row(size_t i0, size_t i1, size_t i2) {
     const Dims& d = here_->dims;
     row_ = here_->row(i0, i1, i2);
-    const bool north = i2 > 0, plane = i1 > 0 || i0 > 0;
+    const bool north = i2 > first_[2], plane = i1 > first_[1] || i0 > first_[0];
     if (plane) {
-        const size_t p0 = i1 > 0 ? i0 : i0 - 1, p1 = i1 > 0 ? i1 - 1 : i1;
+        const size_t p0 = i1 > first_[1] ? i0 : i0 - 1, p1 = i1 > first_[1] ? i1 - 1 : i1;
         plane_ = here_->row(p0, p1, i2);
         plane_north_ = north ? here_->row(p0, p1, i2 - 1) : plane_;
         plane_south_ = i2 + 1 < d.n[2] ? here_->row(p0, p1, i2 + 1) : plane_;
     }
     north_ = north ? here_->row(i0, i1, i2 - 1) : plane ? plane_ : zeros_;
-    north2_ = i2 > 1 ? here_->row(i0, i1, i2 - 2) : north_;
+    north2_ = i2 > first_[2] + 1 ? here_->row(i0, i1, i2 - 2) : north_;
     if (!plane) {
         plane_ = plane_south_ = north_;
         plane_north_ = north2_;
@@ -133,7 +143,7 @@ int Neighbourhood::guess(size_t x) {
 // What the other rows say of each column.
 void Neighbourhood::summarize_row() {
     const size_t n = here_->dims.n[X];
-    int16_t* coarse = s_.coarse.data();
+    int16_t* coarse = s_->coarse.data();
     if (parent_) {
         for (size_t x = 0; x < n; ++x) coarse[x] = coarse_[std::min(x >> coarse_shift_, coarse_last_)];
     } else {
@@ -143,13 +153,13 @@ void Neighbourhood::summarize_row() {
     const int16_t *r = ref_, *rs = ref_south_, *r2 = ref2_;
     const unsigned northern = series_ ? 0u : 2u + alone_ + !reference_;
     const unsigned before = alone_ ? 0 : 1;
-    uint32_t* rest = s_.rest.data();
+    uint32_t* rest = s_->rest.data();
     const auto a = [](int16_t v) { return static_cast<unsigned>(v < 0 ? -v : v); };
     for (size_t x = 0; x < n; ++x)
         rest[x] = northern * (2 * a(north[x]) + a(north[x - 1]) + a(north[x + 1])) +
                   before * (2 * a(p[x]) + a(p[x - 1]) + a(p[x + 1]) + a(pn[x]) + a(ps[x])) + 2 * a(r[x]) + a(r[x + 1]) +
                   a(r[x - 1]) + a(rs[x]) + a(r2[x]) + a(north2[x]) + a(coarse[x]) + a(north[x + 2]);
-    uint16_t *part0 = s_.part[0].data(), *part1 = s_.part[1].data(), *part2 = s_.part[2].data();
+    uint16_t *part0 = s_->part[0].data(), *part1 = s_->part[1].data(), *part2 = s_->part[2].data();
     const auto u = [](int v) { return static_cast<uint16_t>(v); };
     for (size_t x = 0; x < n; ++x) {
         part0[x] = u((held16(north[x], 1) * 5 + held16(p[x], 2)) * 5 + held16(r[x], 2));
@@ -157,36 +167,36 @@ void Neighbourhood::summarize_row() {
     }
     for (size_t x = 0; x < n; ++x)
         part2[x] = u(((held16(r2[x], 2) * 5 + held16(coarse[x], 2)) * 3 + held16(r[x], 1)) * 3 + held16(north2[x], 1));
-    s_.quiet[n] = 0;
-    for (size_t x = n; x-- > 0;) s_.quiet[x] = rest[x] == 0 ? s_.quiet[x + 1] + 1 : 0;
+    s_->quiet[n] = 0;
+    for (size_t x = n; x-- > 0;) s_->quiet[x] = rest[x] == 0 ? s_->quiet[x + 1] + 1 : 0;
 }
 
 uint32_t Neighbourhood::run_context(size_t x, size_t run) const {
-    const uint32_t wide = s_.quiet[x] >= 2 * run, size = static_cast<uint32_t>(log2_floor(static_cast<unsigned>(run)));
+    const uint32_t wide = s_->quiet[x] >= 2 * run, size = static_cast<uint32_t>(log2_floor(static_cast<unsigned>(run)));
     return ((static_cast<uint32_t>(level_class_) * 5 + size) * 2 + wide) * 8 + runs_;
 }
 
-int Neighbourhood::contexts(size_t x, Mixer& mixer) {
+Surroundings Neighbourhood::look(size_t x) {
     const int16_t* w = row_ + x;
     const int W = w[-1], WW = w[-2], N = north_[x];
     const auto a = magnitude;
     const unsigned west = series_ ? 3 * a(W) + 2 * a(WW) + a(w[-3]) : 2 * a(W);
-    const unsigned all = s_.rest[x] + (2u + alone_ + !reference_) * west + a(WW);
+    const unsigned all = s_->rest[x] + (2u + alone_ + !reference_) * west + a(WW);
     calm_ = all == 0;
     guess_ = calm_ ? 0 : guess(x);
     const uint32_t energy = quarter_octave(all), lean = held(guess_ >> (energy / 4 + 3), 7);
     const uint32_t g = all < 56 ? guess_step(guess_) : lean, w2 = held(W, 2);
-    mixer.enter(
-        {
-            held(W, 1) * 75 + s_.part[0][x],
-            s_.part[1][x],
-            s_.part[2][x],
-            g * ENERGIES + energy,
-            (g * 5 + w2) * 5 + held(N, 2),
-        },
-        energy, lean);
     const unsigned mean = all / 28;
-    return mean < 4 ? 0 : log2_floor(mean) + 1;
+    return {{
+                held(W, 1) * 75 + s_->part[0][x],
+                s_->part[1][x],
+                s_->part[2][x],
+                g * ENERGIES + energy,
+                (g * 5 + w2) * 5 + held(N, 2),
+            },
+            energy,
+            lean,
+            mean < 4 ? 0 : log2_floor(mean) + 1};
 }
 
 void Neighbourhood::learn(size_t x, int64_t v) {

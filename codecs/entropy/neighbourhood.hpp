@@ -8,15 +8,17 @@ namespace sciflow {
 class Neighbourhood {
   public:
     Neighbourhood(const std::vector<GridSpec>& grids, MixingScratch& scratch);
+    // Another lane in the same grids: what it learns is its own.
+    Neighbourhood(const Neighbourhood& first, RowScratch& rows);
 
-    void enter(size_t grid);
+    // Rows before `first` of the grid's axes are out of sight.
+    void enter(size_t grid, const std::array<size_t, 3>& first = {});
     void enter_row(size_t i0, size_t i1, size_t i2);
 
-    // The mixer's contexts for column x; returns the class of magnitudes to begin with.
-    int contexts(size_t x, Mixer& mixer);
+    Surroundings look(size_t x);
 
     // How many columns from x on have nothing but zeros around them, as long as they are zero; and what tells runs apart.
-    size_t quiet(size_t x) const { return row_[x - 1] | row_[x - 2] | row_[x - 3] ? 0 : s_.quiet[x]; }
+    size_t quiet(size_t x) const { return row_[x - 1] | row_[x - 2] | row_[x - 3] ? 0 : s_->quiet[x]; }
     uint32_t run_context(size_t x, size_t run) const;
     void learn_run(bool broken) { runs_ = (runs_ << 1 | static_cast<uint32_t>(broken)) & 7; }
 
@@ -38,10 +40,11 @@ class Neighbourhood {
     int guess(size_t x);
 
     const std::vector<GridSpec>& grids_;
-    MixingScratch& s_;
+    RowScratch* s_;
     std::vector<Plane> planes_;
     const int16_t* zeros_;
     const Plane *here_ = nullptr, *reference_ = nullptr, *second_ = nullptr, *parent_ = nullptr;
+    std::array<size_t, 3> first_ = {};
     int level_class_ = 0;
     bool series_ = false, alone_ = false, calm_ = false;
     int16_t* row_ = nullptr;

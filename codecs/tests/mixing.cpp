@@ -35,14 +35,21 @@ std::vector<Q> random_codes(size_t n, Random& random, size_t spread) {
     return codes;
 }
 
+enum Kind { DECISIONS, SYMBOLS };
+
+template <class Q>
+void write(Kind kind, const std::vector<GridSpec>& grids, const std::vector<Q>& codes, MixingScratch& s, Bytes& out) {
+    kind == DECISIONS ? mix_grids<Q>(grids, codes.data(), s, out) : pair_grids<Q>(grids, codes.data(), s, out);
+}
+
 // Through scratch that is new and scratch that another block has used.
 template <class Q>
-Bytes round_trip(const std::vector<GridSpec>& grids, const std::vector<Q>& codes) {
+Bytes round_trip_of(Kind kind, const std::vector<GridSpec>& grids, const std::vector<Q>& codes) {
     static MixingScratch used;
     MixingScratch clean;
     Bytes bytes, again;
-    mix_grids<Q>(grids, codes.data(), clean, bytes);
-    mix_grids<Q>(grids, codes.data(), used, again);
+    write(kind, grids, codes, clean, bytes);
+    write(kind, grids, codes, used, again);
     CHECK(bytes == again);
     std::vector<Q> found(codes.size());
     for (MixingScratch* s : {&clean, &used}) {
@@ -54,10 +61,32 @@ Bytes round_trip(const std::vector<GridSpec>& grids, const std::vector<Q>& codes
 }
 
 template <class Q>
+Bytes round_trip(const std::vector<GridSpec>& grids, const std::vector<Q>& codes) {
+    round_trip_of(SYMBOLS, grids, codes);
+    return round_trip_of(DECISIONS, grids, codes);
+}
+
+template <class Q>
 void single_grids_round_trip(Random& random) {
     for (const Dims& d : {dims_of(1, 1, 1, 256), dims_of(1, 1, 300, 1), dims_of(1, 1, 3, 700), dims_of(1, 1, 30, 41),
                           dims_of(1, 7, 9, 11), dims_of(5, 1, 8, 9), dims_of(3, 4, 5, 6), dims_of(2, 300, 1, 1)})
         for (size_t spread : {1, 2, 6, 5000}) round_trip(one(d), random_codes<Q>(d.size(), random, spread));
+}
+
+// Each axis that can be halved, halves of the same and of other lengths, grids that are too small for two lanes between
+// larger ones.
+template <class Q>
+void lanes_round_trip(Random& random) {
+    std::vector<GridSpec> grids = one(dims_of(1, 1, 3, 12000));
+    for (const Dims& d :
+         {dims_of(5, 3, 30, 75), dims_of(1, 2, 129, 128), dims_of(1, 1, 50, 60), dims_of(1, 1, 1, 40000),
+          dims_of(1, 7, 1, 5000), dims_of(0, 7, 1, 5000), dims_of(1, 1, 181, 182)}) {
+        GridSpec g;
+        g.dims = d;
+        g.reference = d.n[3] == 128 || d.n[3] == 60 ? static_cast<int>(grids.size()) - 1 : -1;
+        grids.push_back(g);
+    }
+    for (size_t spread : {1, 2, 50}) round_trip_of(SYMBOLS, grids, random_codes<Q>(total(grids), random, spread));
 }
 
 // As levels are: classes that refer to the one before, parents of half the size, grids of nothing.
@@ -97,6 +126,16 @@ void certainty_costs_next_to_nothing() {
     std::vector<int32_t> stripes(300 * 300);
     for (size_t i = 0; i < stripes.size(); ++i) stripes[i] = i / 300 % 8 > 3 ? 1 : 0;
     CHECK(round_trip(one(dims_of(1, 1, 300, 300)), stripes).size() < stripes.size() / 200);
+}
+
+// The same bytes on every machine, with vectors and without.
+void symbols_are_integers() {
+    std::vector<int32_t> codes(220 * 160);
+    Random random(7);
+    for (int32_t& c : codes) c = static_cast<int32_t>(random.below(9) + random.below(9)) - 8;
+    uint32_t sum = 0;
+    for (uint8_t b : round_trip_of(SYMBOLS, one(dims_of(1, 1, 220, 160)), codes)) sum = sum * 31 + b;
+    CHECK(sum == 3960632947u);
 }
 
 Status read(const Bytes& bytes, size_t n) {
@@ -139,6 +178,43 @@ void each_hostile_string_is_refused(Random& random) {
     }
 }
 
+void each_hostile_string_of_symbols_is_refused(Random& random) {
+    const std::vector<GridSpec> grids = one(dims_of(1, 1, 40, 1000));
+    std::vector<int32_t> codes = random_codes<int32_t>(40000, random, 3), found(codes.size());
+    MixingScratch scratch;
+    Bytes bytes;
+    pair_grids<int32_t>(grids, codes.data(), scratch, bytes);
+    const auto decoded = [&](const Bytes& b) {
+        Cursor c(b);
+        return unmix_grids<int32_t>(c, grids, found.data(), scratch);
+    };
+    CHECK(decoded(bytes) == Status::ok && found == codes);
+    const size_t size = bytes.size() - 5;
+    for (size_t n : {size_t{0}, size_t{1}, size_t{4}, size_t{5}, size / 2, size + 4})
+        CHECK(decoded(Bytes(bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(n))) == Status::truncated);
+    for (size_t n : {size_t{0}, size / 3, size - 30}) {
+        Bytes shorter;
+        Writer w(shorter);
+        w.varint(PAIRED + n);
+        w.bytes(View(bytes).subspan(5).first(n));
+        CHECK(decoded(shorter) == Status::corrupt);
+    }
+    Bytes vast;
+    Writer(vast).varint(~uint64_t{0});
+    CHECK(decoded(vast) == Status::truncated);
+    for (size_t bit = 0; bit < 8 * bytes.size(); bit += 997) {
+        Bytes flipped = bytes;
+        flipped[bit / 8] = static_cast<uint8_t>(flipped[bit / 8] ^ (1 << bit % 8));
+        (void)decoded(flipped);  // an error or other codes
+    }
+    for (const int fill : {0x00, 0xff, 0x55}) {
+        Bytes b;
+        Writer(b).varint(PAIRED + 300);
+        b.resize(305, static_cast<uint8_t>(fill));
+        CHECK(decoded(b) != Status::ok || fill != 0x55);
+    }
+}
+
 void logits_are_a_table_of_integers() {
     const LogitTables& t = logit_tables();
     CHECK(t.probability[LOGIT_END] == 32768 && t.probability[LOGIT_END + 256] == 47910);
@@ -161,6 +237,10 @@ int main() {
     extremes_round_trip<int32_t>();
     extremes_round_trip<int64_t>();
     certainty_costs_next_to_nothing();
+    lanes_round_trip<int32_t>(random);
+    lanes_round_trip<int64_t>(random);
     each_hostile_string_is_refused(random);
+    each_hostile_string_of_symbols_is_refused(random);
+    symbols_are_integers();
     logits_are_a_table_of_integers();
 }

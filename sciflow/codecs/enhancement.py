@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -21,19 +21,27 @@ from numpy.typing import NDArray
 
 from sciflow._engine import native
 from sciflow.bounds import Bound, ValueRange
-from sciflow.codecs import network, sz
+from sciflow.codecs import integer_network, network, sz
 from sciflow.codecs.auxiliary import digests, prepare
 from sciflow.codecs.base import BaseCodec, ChainBase, SZBase, as_stored
 from sciflow.codecs.base_curve import BaseCurve, Point
 from sciflow.codecs.gwlz_config import GWLZConfig
 from sciflow.codecs.sentinels import sentinel_bits
 from sciflow.codecs.stream import as_bytes_view, check_status
-from sciflow.codecs.wrapper import PLAIN, Enhanced, write_enhanced, write_measured
+from sciflow.codecs.wrapper import (
+    INTEGER_NETWORK,
+    NETWORK,
+    PLAIN,
+    SHARED,
+    Enhanced,
+    write_enhanced,
+    write_measured,
+)
 
 if TYPE_CHECKING:
     from sciflow._native import EnhanceOptions, EnhanceOutcome
 
-__all__ = ["DEFAULT_GROUPS", "NETWORK", "WORTH", "Coder"]
+__all__ = ["DEFAULT_GROUPS", "WORTH", "Coder"]
 
 DEFAULT_GROUPS = 16
 _DEFAULT_NETWORKS = 4
@@ -59,8 +67,8 @@ _TIGHTER = (0.9, 0.8)
 """Parts of the bound that the base is held to, so that fewer corrections have to be taken back ..."""
 _MARKED = 0.01
 """... tried where the marks of those take more than this part of the stream."""
-_SHARED, NETWORK = 2, 3
-"""Kinds of bodies: those that need a shared enhancer, and those that begin with a network."""
+
+AnyNetwork = network.Network | integer_network.IntegerNetwork
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +107,7 @@ class Coder:
             sentinel_bits(base.config.preserve, self._stored.dtype) if isinstance(base, SZBase) else []
         )
         sentinels = np.array(self._patterns, dtype=f"u{self._stored.itemsize}").view(self._stored.dtype)
-        self._network: network.Network | None = None
+        self._network: AnyNetwork | None = None
         self._range = ValueRange.of(self._stored, preserve=sentinels.tolist())
 
     def to_bound(self) -> bytes:
@@ -127,9 +135,9 @@ class Coder:
         tried = [coded]
         kind = coded.outcome["kind"]
         if self._config.shared and kind:  # the other of shared and own
-            other = {"own": kind == _SHARED, "shared": kind != _SHARED}
+            other = {"own": kind == SHARED, "shared": kind != SHARED}
             tried.append(self._enhance(self._config.base, coded.base, worth=worth, bound=bound, **other))
-        if coded.outcome["mark_bytes"] > _MARKED * coded.size and self._config.enhancer != "cnn":
+        if coded.outcome["mark_bytes"] > _MARKED * coded.size and self._config.enhancer == "wiener":
             tried += [self._tightened(curve, part, worth, bound) for part in _TIGHTER]
         useful = [
             each
@@ -276,7 +284,7 @@ class Coder:
     ) -> _Coded:
         decoded = base.decode(memoryview(stream), self._stored.dtype, self._stored.shape)
         tuned = base.tuned if isinstance(base, ChainBase) else None
-        if own and worth > 0.0 and self._config.enhancer == "cnn" and self._stored.size >= _FEWEST:
+        if own and worth > 0.0 and self._config.enhancer != "wiener" and self._stored.size >= _FEWEST:
             return self._with_network(stream, decoded, bound, tuned)
         values, body, outcome = self._run(decoded, worth=worth, bound=bound, own=own, shared=shared)
         return _Coded(stream, body, values, outcome, tuned)
@@ -311,9 +319,22 @@ class Coder:
         if not _SQUARABLE[0] < before["base_most"] < _SQUARABLE[1]:
             values, body, outcome = self._run(decoded, worth=0.0, bound=bound, own=False)
             return _Coded(stream, body, values, outcome, tuned)
-        scale = float(np.float32(before["base_most"]))
+        found = self._network_for(decoded, float(np.float32(before["base_most"])))
+        kind, packed, moved = _applied(found, decoded)
+        marked = self._breaks(moved, bound)
+        moved[marked] = decoded[marked]
+        values, rest, outcome = self._run(moved, worth=0.0, bound=bound, own=False)
+        marks = network.write_marks(marked) if marked.any() else b""
+        body = bytes((kind,)) + struct.pack("<II", len(packed), len(marks)) + packed + marks + rest
+        outcome["kind"], outcome["reach"], outcome["mark_bytes"] = kind, found.furthest, len(marks)
+        outcome["base_squares"], outcome["base_most"] = before["base_squares"], before["base_most"]
+        return _Coded(stream, body, values, outcome, tuned)
+
+    def _network_for(self, decoded: NDArray[Any], scale: float) -> AnyNetwork:
+        """The network for this largest error of the base; trained once."""
         if self._network is None:
-            self._network = network.train(
+            train = network.train if self._config.enhancer == "cnn-float" else integer_network.train
+            self._network = train(
                 self._stored,
                 decoded,
                 scale=scale,
@@ -322,16 +343,7 @@ class Coder:
                 budget=self._config.time_budget,
                 progress=self._config.progress,
             )
-        packed = network.write_network(replace(self._network, scale=scale))
-        moved = network.apply(network.read_network(packed)[0], decoded)
-        marked = self._breaks(moved, bound)
-        moved[marked] = decoded[marked]
-        values, rest, outcome = self._run(moved, worth=0.0, bound=bound, own=False)
-        marks = network.write_marks(marked) if marked.any() else b""
-        body = bytes((NETWORK,)) + struct.pack("<II", len(packed), len(marks)) + packed + marks + rest
-        outcome["kind"], outcome["reach"], outcome["mark_bytes"] = NETWORK, 0.5 * scale, len(marks)
-        outcome["base_squares"], outcome["base_most"] = before["base_squares"], before["base_most"]
-        return _Coded(stream, body, values, outcome, tuned)
+        return self._network.with_scale(scale)
 
     def _edges(self) -> NDArray[np.float32]:
         """Values between the groups of networks."""
@@ -401,6 +413,14 @@ class Coder:
                 aux=digests(self._aux) if coded.outcome["aux"] else (),
             )
         )
+
+
+def _applied(found: AnyNetwork, decoded: NDArray[Any]) -> tuple[int, bytes, NDArray[Any]]:
+    """The kind of a network, its bytes, and what it makes of decoded values."""
+    if isinstance(found, network.Network):
+        packed = network.write_network(found)
+        return NETWORK, packed, network.apply(network.read_network(packed)[0], decoded)
+    return INTEGER_NETWORK, integer_network.write(found), integer_network.apply(found, decoded)
 
 
 def _is_rough(tried: Mapping[float, _Coded]) -> bool:

@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 
 from sciflow._engine import native
 from sciflow.bounds import Bound
-from sciflow.codecs import network, sz
+from sciflow.codecs import integer_network, network, sz
 from sciflow.codecs.auxiliary import check_given, stored_aux
-from sciflow.codecs.enhancement import NETWORK, Coder
+from sciflow.codecs.enhancement import Coder
 from sciflow.codecs.gwlz_config import Enhancer, Groups, GWLZConfig, Target
 from sciflow.codecs.stream import BytesLike, as_bytes_view, check_status
 from sciflow.codecs.sz import check_dtype
-from sciflow.codecs.wrapper import Enhanced, read_enhanced, read_plain
+from sciflow.codecs.wrapper import INTEGER_NETWORK, NETWORK, Enhanced, read_enhanced, read_plain
 from sciflow.errors import Corrupt, InvalidArgument, SciflowError, Truncated
 
 __all__ = [
@@ -41,6 +41,15 @@ __all__ = [
     "encode",
     "info",
 ]
+
+_KINDS: tuple[Literal["none", "own", "shared", "network"], ...] = (
+    "none",
+    "own",
+    "shared",
+    "network",
+    "network",
+)
+"""What each kind of body is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +157,7 @@ def decode(buf: BytesLike, config: GWLZConfig, *, aux: Sequence[NDArray[Any]] = 
     base = config.base if stream.tuned is None else config.base.with_bound(stream.tuned)
     decoded = base.decode(stream.base, stream.native_dtype, stream.stored_shape)
     body = stream.body
-    if body[:1] == bytes((NETWORK,)):
+    if body[:1] in (bytes((NETWORK,)), bytes((INTEGER_NETWORK,))):
         decoded, body = _apply_network(body, decoded)
     values = np.empty_like(decoded)
     status = native.enhance_decode(
@@ -184,12 +193,11 @@ def info(buf: BytesLike) -> GWLZInfo:
             reproducible=True,
         )
     stream = read_enhanced(view)
-    kinds: tuple[Literal["none", "own", "shared", "network"], ...] = ("none", "own", "shared", "network")
-    kind = stream.body[0] if stream.body else len(kinds)
-    if kind >= len(kinds):
-        raise Corrupt(f"the enhancement is of kind {kind}: expected 0 to {len(kinds) - 1}")
+    kind = stream.body[0] if stream.body else len(_KINDS)
+    if kind >= len(_KINDS):
+        raise Corrupt(f"the enhancement is of kind {kind}: expected 0 to {len(_KINDS) - 1}")
     return GWLZInfo(
-        enhancer=kinds[kind],
+        enhancer=_KINDS[kind],
         bound=stream.bound,
         error=stream.error,
         mse=stream.mse,
@@ -216,13 +224,19 @@ def _apply_network(body: bytes, decoded: NDArray[Any]) -> tuple[NDArray[Any], by
     ends = (9 + sizes[0], 9 + sizes[0] + sizes[1])
     if len(body) < ends[1]:
         raise Truncated("the stream ends in its network")
-    found, rest = network.read_network(body[9 : ends[0]])
-    if rest:
-        raise Corrupt(f"{len(rest)} bytes behind the network: no encoder leaves any")
-    values = network.apply(found, decoded)
+    packed = body[9 : ends[0]]
+    if body[0] == INTEGER_NETWORK:
+        values = integer_network.apply(integer_network.read(packed), decoded)
+    else:
+        found, rest = network.read_network(packed)
+        if rest:
+            raise Corrupt(f"{len(rest)} bytes behind the network: no encoder leaves any")
+        values = network.apply(found, decoded)
     if sizes[1]:
         marked = network.read_marks(body[ends[0] : ends[1]], decoded.size).reshape(decoded.shape)
         values[marked] = decoded[marked]
+    if body[ends[1] : ends[1] + 1] not in (b"", b"\x00"):
+        raise Corrupt(f"behind a network a body of kind {body[ends[1]]}: expected 0")
     return values, body[ends[1] :]
 
 

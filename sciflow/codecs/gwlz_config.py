@@ -16,7 +16,7 @@ __all__ = ["MAX_AUX", "Enhancer", "GWLZConfig", "Groups", "Target"]
 
 Target = Literal["bound", "psnr"]
 Groups = Literal["auto", "value", "quantile", "activity"]
-Enhancer = Literal["wiener", "cnn"]
+Enhancer = Literal["wiener", "cnn", "cnn-float"]
 _TARGETS: tuple[Target, ...] = get_args(Target)
 _GROUPS: tuple[Groups, ...] = get_args(Groups)
 _MAX_GROUPS = 64
@@ -55,10 +55,11 @@ class GWLZConfig:
         in base64. A chunk takes it where that is smaller than one of its own.
     tune : str, optional
         For a base that is not SZ, with target "psnr": its parameter that holds the error bound.
-    enhancer : {"wiener", "cnn"}
+    enhancer : {"wiener", "cnn", "cnn-float"}
         Filters, or small networks that are trained while encoding (needs torch; by default 4 groups, by
-        quantiles of value). A network is slow to make and its values may differ in the last bits on another
-        machine, where decoding then fails: for experiments, not for archives.
+        quantiles of value). A network is slow to make. Networks of integers ("cnn") decode to the same bits
+        on every machine, without torch; values of "cnn-float" may differ in the last bits on another machine,
+        where decoding then fails: for experiments, not for archives.
     seed : int
         Of a network's training.
     time_budget : float
@@ -138,13 +139,13 @@ class GWLZConfig:
             raise InvalidArgument(f"groups={self.groups!r}: expected one of {', '.join(_GROUPS)}")
         if self.enhancer not in _ENHANCERS:
             raise InvalidArgument(f"enhancer={self.enhancer!r}: expected one of {', '.join(_ENHANCERS)}")
-        if self.enhancer == "cnn" and (self.groups == "activity" or self.shared):
+        if self.enhancer != "wiener" and (self.groups == "activity" or self.shared):
             raise InvalidArgument(
-                'enhancer="cnn": goes with groups by value or quantile, and without shared='
+                f'enhancer="{self.enhancer}": goes with groups by value or quantile, and without shared='
             )
-        if self.aux and (self.enhancer == "cnn" or self.shared):
+        if self.aux and (self.enhancer != "wiener" or self.shared):
             raise InvalidArgument(
-                f'aux={list(self.aux)!r}: goes neither with enhancer="cnn" nor with shared='
+                f'aux={list(self.aux)!r}: goes with enhancer="wiener" alone, and without shared='
             )
         if type(self.seed) is not int or not 0 <= self.seed < 1 << 63:
             raise InvalidArgument(f"seed={self.seed!r}: expected a whole number of 0 or more")

@@ -1,4 +1,4 @@
-"""Enhancers that are small networks, one a group of cells, trained while an array is compressed. Needs torch.
+"""Enhancers that are small networks of floats, one a group of cells. Needs torch, to decode as well.
 
 ```
 decoded ─▶ [difference to the box mean, value] ─▶ conv ─ ReLU ─▶ conv ─ ReLU ─▶ conv ─▶ correction of a group
@@ -6,32 +6,29 @@ decoded ─▶ [difference to the box mean, value] ─▶ conv ─ ReLU ─▶ c
 After Jia et al., "GWLZ", FlexScience 2024, arXiv:2404.13470: cells are grouped by value, one network a group
 predicts what the base codec lost from what it decodes to. Their layers could not be read; these are ours.
 Weights are held in eight bits. Inference is in floats, whose rounding differs among machines: the stream
-carries a checksum of the values, and says that it is not reproducible.
+carries a checksum of the values, and says that it is not reproducible. `sciflow.codecs.integer_network` has
+what does not depend on the machine.
 """
 
 from __future__ import annotations
 
 import struct
-import time
 import zlib
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sciflow.codecs.network_training import MOST_STEPS, Lesson, forward, load_torch, shapes
+from sciflow.codecs.network_training import train as train_parameters
 from sciflow.errors import Corrupt, Truncated, Unsupported
 
 __all__ = ["Network", "apply", "read_marks", "read_network", "train", "write_marks", "write_network"]
 
 _VERSION = 1
-_CHANNELS = 4
-_INPUTS = 2
 _MAX_GROUPS = 64
 _HEAD = struct.Struct("<BBBff")
-_PATCH = {3: 24, 2: 96, 1: 2048}
-_BATCH = 4
-_RATE = 1e-2
 _LIMIT = 0.5
 """Corrections are held to this share of the scale, which is the base's largest error."""
 
@@ -68,14 +65,14 @@ class Network:
         """How many networks."""
         return len(self.edges) + 1
 
+    @property
+    def furthest(self) -> float:
+        """The largest correction that it makes."""
+        return _LIMIT * self.scale
 
-def shapes(axes: int, groups: int) -> list[tuple[int, ...]]:
-    """Shapes of `Network.weights`."""
-    kernel = tuple(3 if axis >= 3 - axes else 1 for axis in range(3))
-    found: list[tuple[int, ...]] = []
-    for inputs, outputs in ((_INPUTS, _CHANNELS), (_CHANNELS, _CHANNELS), (_CHANNELS, 1)):
-        found += [(groups * outputs, inputs, *kernel), (groups * outputs,)]
-    return found
+    def with_scale(self, scale: float) -> Self:
+        """Return the same for another largest error of the base."""
+        return replace(self, scale=scale)
 
 
 def train(
@@ -87,6 +84,7 @@ def train(
     seed: int,
     budget: float,
     progress: bool | None,
+    steps: int = MOST_STEPS,
 ) -> Network:
     """Train for at most `budget` seconds.
 
@@ -104,56 +102,36 @@ def train(
         Seconds.
     progress : bool, optional
         Show a bar on standard error; by default where that is a terminal.
+    steps : int
+        Of the optimiser, at most.
 
     Raises
     ------
     Unsupported
         If torch is not installed.
     """
-    torch = _torch()
+    load_torch()
     volume, axes = _volume(decoded)
-    generator = torch.Generator().manual_seed(seed)
     origin = float(np.float32(np.median(decoded[np.isfinite(decoded)])))
-    device = _device(torch)
-    groups = len(edges) + 1
-    parameters = []
-    for shape in shapes(axes, groups):
-        fan = int(np.prod(shape[1:])) if len(shape) > 1 else 1
-        value = torch.randn(shape, generator=generator) * (2.0 / fan) ** 0.5 * (len(shape) > 1)
-        parameters.append(value.to(device).requires_grad_(True))
-    with torch.no_grad():
-        parameters[-2].mul_(0.1)
     blank = Network(axes, scale, origin, edges, (), ())
     with np.errstate(invalid="ignore"):
         lost = ((original.astype(np.float64) - decoded) / scale).astype(np.float32).reshape(volume.shape)
-    known = np.isfinite(lost) & np.isfinite(volume)
-    inputs = torch.from_numpy(_inputs(volume, blank)).to(device)
-    target = torch.from_numpy(np.where(known, lost, 0)).to(device)
-    member = torch.from_numpy(_groups_of(volume, edges)).to(device)
-    optimiser = torch.optim.Adam(parameters, lr=_RATE)
-    start = time.monotonic()
-    with _bar(budget, show=progress) as advance:
-        while (spent := time.monotonic() - start) < budget:
-            for group in optimiser.param_groups:
-                group["lr"] = _RATE * max(0.02, 1.0 - spent / budget)
-            optimiser.zero_grad()
-            loss = torch.zeros((), device=device)
-            for _ in range(_BATCH):
-                cut = _patch(volume.shape, _PATCH[axes], generator, torch)
-                found = _forward(torch, inputs[(slice(None), *cut)], parameters, axes, groups)
-                chosen = found.gather(0, member[cut][None])[0]
-                loss = loss + torch.nn.functional.mse_loss(chosen, target[cut])
-            loss.backward()
-            optimiser.step()
-            advance(spent)
-    weights, steps = [], []
-    for parameter in parameters:
-        values = parameter.detach().cpu().numpy()
+    lesson = Lesson(
+        inputs=_inputs(volume, blank),
+        target=np.where(np.isfinite(lost) & np.isfinite(volume), lost, 0),
+        group=_groups_of(volume, edges),
+        axes=axes,
+        groups=blank.groups,
+        reach=0,
+        rounded=False,
+    )
+    weights, worth = [], []
+    for values in train_parameters(lesson, seed=seed, budget=budget, progress=progress, steps=steps):
         step = max(float(np.abs(values).max()) / 127.0, 1e-12)
-        steps.append(float(np.float32(step)))
+        worth.append(float(np.float32(step)))
         weights.append(np.rint(values / np.float32(step)).clip(-127, 127).astype(np.int8))
     return Network(
-        axes, float(np.float32(scale)), float(np.float32(origin)), edges, tuple(weights), tuple(steps)
+        axes, float(np.float32(scale)), float(np.float32(origin)), edges, tuple(weights), tuple(worth)
     )
 
 
@@ -167,7 +145,7 @@ def apply(network: Network, decoded: NDArray[Any]) -> NDArray[Any]:
     Unsupported
         If torch is not installed.
     """
-    torch = _torch()
+    torch = load_torch()
     volume, axes = _volume(decoded)
     if axes != network.axes:
         raise Corrupt(f"a network of {network.axes} axes: the array has {axes}")
@@ -180,7 +158,7 @@ def apply(network: Network, decoded: NDArray[Any]) -> NDArray[Any]:
         inputs = torch.from_numpy(_inputs(volume, network))
         correction = torch.empty(volume.shape)
         for slab in range(volume.shape[0]):
-            found = _forward(torch, inputs[:, slab], parameters, axes, network.groups)
+            found = forward(inputs[:, slab], parameters, axes, network.groups, padded=True)
             correction[slab] = found.gather(0, member[slab][None])[0]
     # Q: why a lattice? A: so that the last bits of a float sum, which differ among machines, seldom show.
     steps = np.rint(np.clip(correction.numpy(), -_LIMIT, _LIMIT) * 64).reshape(decoded.shape)
@@ -259,20 +237,6 @@ def read_marks(data: bytes, size: int) -> NDArray[np.bool_]:
     return np.unpackbits(np.frombuffer(raw, np.uint8), count=size).astype(bool)
 
 
-def _torch() -> Any:
-    try:
-        import torch
-    except ImportError as error:
-        raise Unsupported("enhancer='cnn' needs torch: pip install 'sciflow[torch]'") from error
-    return torch
-
-
-def _device(torch: Any) -> Any:
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
 def _volume(decoded: NDArray[Any]) -> tuple[NDArray[Any], int]:
     """The array as slabs of three axes, and how many of those are longer than one."""
     long = [n for n in decoded.shape if n != 1]
@@ -299,40 +263,3 @@ def _inputs(volume: NDArray[Any], network: Network) -> NDArray[np.float32]:
         mean = (before + here + after) / 3
     local = np.clip((value - mean) / 4, -4, 4)
     return np.stack([local, np.tanh(value / 64)]).astype(np.float32)
-
-
-def _forward(torch: Any, inputs: Any, parameters: list[Any], axes: int, groups: int) -> Any:
-    """Corrections of every group; inputs (2, z, y, x) give (groups, z, y, x)."""
-    padding = tuple(1 if axis >= 3 - axes else 0 for axis in range(3))
-    x = inputs.repeat(groups, 1, 1, 1)[None]
-    for layer in range(3):
-        kernel, bias = parameters[2 * layer : 2 * layer + 2]
-        x = torch.nn.functional.conv3d(x, kernel, bias, padding=padding, groups=groups)
-        if layer < 2:
-            x = torch.relu(x)
-    return x[0]
-
-
-def _patch(shape: tuple[int, ...], size: int, generator: Any, torch: Any) -> tuple[Any, ...]:
-    cuts: list[Any] = [int(torch.randint(shape[0], (), generator=generator))]
-    for n in shape[1:]:
-        start = int(torch.randint(max(1, n - size + 1), (), generator=generator))
-        cuts.append(slice(start, start + min(size, n)))
-    return tuple(cuts)
-
-
-def _bar(budget: float, *, show: bool | None) -> Any:
-    from contextlib import contextmanager
-
-    from rich.console import Console
-    from rich.progress import Progress
-
-    @contextmanager
-    def bar() -> Any:
-        console = Console(stderr=True)
-        hidden = not (console.is_terminal if show is None else show)
-        with Progress(console=console, transient=True, disable=hidden) as progress:
-            task = progress.add_task("train enhancer", total=budget)
-            yield lambda spent: progress.update(task, completed=spent)
-
-    return bar()

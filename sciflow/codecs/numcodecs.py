@@ -155,8 +155,8 @@ class GWLZ(NumcodecsCodec[GWLZConfig]):
         An enhancer that is fitted once for many chunks.
     tune : str, optional
         For a base that is not SZ, with target "psnr": its parameter that holds the error bound.
-    enhancer : {"wiener", "cnn"}
-        Filters, or small networks (needs torch; not reproducible on every machine).
+    enhancer : {"wiener", "cnn", "cnn-float"}
+        Filters, or small networks (training needs torch; "cnn-float" is not reproducible on every machine).
     seed : int
         Of a network's training.
     time_budget : float

@@ -24,11 +24,13 @@ __all__ = ["PLAIN", "Enhanced", "Plain", "read_enhanced", "read_plain", "write_e
 
 PLAIN = b"\x00"
 """The one byte before a base stream that nothing was added to."""
+SHARED, NETWORK, INTEGER_NETWORK = 2, 3, 4
+"""Kinds of bodies: those that need a shared enhancer, and those that begin with a network."""
 
 _MAGIC = b"GW"
 _MEASURED = b"\x01"
 _MAJOR, _MINOR = 0, 2
-_FIRST_WITH_AUX = 2
+_FIRST_WITH_AUX = _FIRST_WITH_INTEGERS = 2
 _HAS_BOUND, _NETWORK, _TUNED, _AUX = 1, 2, 4, 8
 _FLAGS = _HAS_BOUND | _NETWORK | _TUNED | _AUX
 _MAX_AUX = 3
@@ -140,6 +142,7 @@ def write_enhanced(stream: Enhanced) -> bytes:
     flags = (_HAS_BOUND if stream.bound else 0) | (_NETWORK if stream.network else 0)
     flags |= (0 if stream.tuned is None else _TUNED) | (_AUX if stream.aux else 0)
     minor = _FIRST_WITH_AUX if stream.aux else 1
+    minor = max(minor, _FIRST_WITH_INTEGERS if stream.body[:1] == bytes((INTEGER_NETWORK,)) else 1)
     kind = (_WIDE if stream.dtype.itemsize == 8 else 0) | (_ORDER_F if stream.order == "F" else 0)
     kind |= 0 if stream.dtype.newbyteorder("<") == stream.dtype else _BIG_ENDIAN
     head = [_MAGIC, bytes((_MAJOR, minor, flags))]
@@ -191,6 +194,10 @@ def read_enhanced(view: memoryview) -> Enhanced:
     if math.prod(length for length in stored if length) > 1 << 56:
         raise Corrupt(f"the header holds shape {stored}: more than a stream can hold")
     body = bytes(read.take(read.varint("body length"), "body"))
+    if body[:1] == bytes((INTEGER_NETWORK,)) and minor < _FIRST_WITH_INTEGERS:
+        raise Corrupt(
+            f"a network of integers in version {major}.{minor}: expected 0.{_FIRST_WITH_INTEGERS} or above"
+        )
     (output_crc,) = struct.unpack("<I", read.take(4, "checksum of the values"))
     front = read.at
     (crc,) = struct.unpack("<I", read.take(4, "checksum"))

@@ -4,7 +4,7 @@ Recipes, a catalogue of them and the simulations behind it:
 
 >>> from sciflow import datasets
 >>> datasets.names()
-('navier-stokes-3d', 'shallow-water')
+('cosmology-lognormal', 'navier-stokes-3d', 'shallow-water')
 
 From the shell: ``python -m sciflow.datasets make navier-stokes-3d in.nc --set snapshots=4``.
 

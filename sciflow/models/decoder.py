@@ -28,8 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciflow.errors import Corrupt, InvalidArgument
-from sciflow.models.inference import run_blocks
-from sciflow.models.integer import MOST, Network, read_network
+from sciflow.models.engine import run
+from sciflow.models.integer import MOST, read_network
 from sciflow.models.klt import KLT
 from sciflow.models.model import FRACTION, Model, array_of
 
@@ -43,8 +43,8 @@ class Learned:
     """An autoencoder's integers; parameters as in the table above."""
 
     block: tuple[int, ...]
-    decoder: Network
-    encoder: Network | None
+    decoder: bytes
+    encoder: bytes | None
     basis: KLT | None
     units: NDArray[np.float32]
     out: float
@@ -59,18 +59,20 @@ class Learned:
         Corrupt
             If its arrays are not those of an autoencoder, or its network makes other blocks.
         """
-        decoder = read_network(array_of(model, "decoder", "uint8", 1).tobytes())
+        decoder = array_of(model, "decoder", "uint8", 1).tobytes()
         units, out = array_of(model, "units", "float32", 1), array_of(model, "out", "float32", 1)
         numbers = [units, out]
         encoder, basis, latent = None, None, 1.0
         if "basis" in model.arrays:
             basis = KLT.of(model)
         else:
-            encoder = read_network(array_of(model, "encoder", "uint8", 1).tobytes())
+            encoder = array_of(model, "encoder", "uint8", 1).tobytes()
+            read_network(encoder)
             numbers.append(array_of(model, "latent", "float32", 1))
             latent = float(numbers[-1][0]) if numbers[-1].size == 1 else math.nan
         good = all(np.isfinite(each).all() and (each > 0).all() for each in numbers) and math.isfinite(latent)
-        if not good or out.size != 1 or decoder.channels != len(units) or decoder.axes != len(model.block):
+        takes = read_network(decoder)
+        if not good or out.size != 1 or takes.channels != len(units) or takes.axes != len(model.block):
             raise Corrupt("an autoencoder whose scales are not finite and above 0, or are not one a latent")
         if basis is not None and basis.latents != len(units):
             raise Corrupt(f"an autoencoder of {len(units)} latents with a basis of {basis.latents}")
@@ -105,7 +107,7 @@ class Learned:
             return self.basis.encode(blocks, step=step, gain=gain)
         assert self.encoder is not None
         scaled = np.clip(np.rint(blocks / half_range * (MOST / 1.25)), -MOST, MOST).astype(np.int16)
-        found = run_blocks(self.encoder, scaled[..., None]).reshape(len(blocks), -1)
+        found = run(self.encoder, scaled[..., None]).reshape(len(blocks), -1)
         worth = self.units.astype(np.float64) * (step / half_range / FRACTION) * gain
         latents: NDArray[np.int32] = np.rint(found * self.latent / worth).astype(np.int32)
         return latents
@@ -140,7 +142,7 @@ class Learned:
         worth = self.units.astype(np.float64) * ratio
         inputs = np.rint((latents.astype(np.int64) * gain).astype(np.float64) * worth)
         values = np.clip(inputs, -MOST, MOST).astype(np.int16)
-        made = run_blocks(self.decoder, values.reshape(len(values), *(1,) * len(self.block), -1))
+        made = run(self.decoder, values.reshape(len(values), *(1,) * len(self.block), -1))
         if made.shape[1:] != (*self.block, 1):
             raise InvalidArgument(f"a model for blocks of {self.block} makes {made.shape[1:]}")
         scaled = np.rint(made[..., 0].astype(np.float64) * (self.out / ratio))

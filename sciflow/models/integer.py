@@ -5,6 +5,7 @@ int16 ─▶ stage ─▶ int16 ─▶ stage ─▶ ...    stage: sum of product
 ```
 The stages, their arithmetic and their bytes are those of the engine's network format (`codecs/network/`).
 This is the slow reading of it in NumPy, the same values bit for bit: no result depends on the order of a sum.
+`sciflow.models.engine` lets the engine run them.
 """
 
 from __future__ import annotations

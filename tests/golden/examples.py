@@ -139,6 +139,15 @@ def cliffs() -> Field:
     return np.asarray(steps.cumsum()).astype("<f8")
 
 
+def lanes() -> Field:
+    """A checkered pattern of few values, now and then a large one, beside as much of nothing."""
+    signs = 1 - 2 * (np.indices((183, 180)).sum(0) % 2)
+    field = signs * (2 + noise((183, 180), bits=2))
+    field[::9, ::7] *= 40
+    field[:, 64:] = 0
+    return field.astype("<f4")
+
+
 def hundredths() -> Field:
     """What an instrument with two decimals wrote."""
     return np.asarray(noise((600,), bits=7, seed=5).cumsum() / 100).astype("<f8")
@@ -220,6 +229,7 @@ EXAMPLES: dict[str, Example] = {
     "mixed_plane": Example(lambda: hills((30, 40)), SZConfig(Bound.abs(0.002), level="max")),
     "mixed_volume": Example(lambda: hills((9, 14, 17)), SZConfig(Bound.abs(0.01), level="max")),
     "mixed_series": Example(lambda: hills((700,)), SZConfig(Bound.abs(0.0005), level="max")),
+    "mixed_lanes": Example(lanes, SZConfig(Bound.abs(0.25), level="max")),
     "mixed_wide": Example(cliffs, SZConfig(Bound.abs(0.5), level="max")),
     "mixed_image": Example(scattered, SZConfig(Bound.abs(0.01), level="max")),
     "specials": Example(spotted, SZConfig(Bound.abs(0.01))),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import sys
 from dataclasses import dataclass
 from hashlib import sha256
@@ -12,14 +13,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sciflow._engine import native
 from sciflow.bounds import Bound
+from sciflow.codecs.base import as_stored
 from sciflow.codecs.gwlz import GWLZConfig, decode, encode
+from sciflow.codecs.integer_network import IntegerNetwork, apply, read, write
+from sciflow.codecs.network import write_marks
+from sciflow.codecs.stream import as_bytes_view
 from sciflow.codecs.sz import SZConfig
+from sciflow.codecs.wrapper import INTEGER_NETWORK, Enhanced, write_enhanced
 from tests.golden.examples import hills, noise
+from tests.golden.networks import Writer
 
 FOLDER = Path(__file__).parent
 MANIFEST = FOLDER / "gwlz.json"
 VERSION = "0_2"
+RELU = b"\x01"
 
 SHARED = (FOLDER / "gwlz_model.bin").read_bytes() if (FOLDER / "gwlz_model.bin").exists() else b""
 
@@ -31,6 +40,7 @@ class Example:
     array: NDArray[Any]
     config: GWLZConfig
     aux: tuple[NDArray[Any], ...] = ()
+    network: bytes = b""
 
 
 def waves(shape: tuple[int, ...], dtype: str = "<f4") -> NDArray[Any]:
@@ -58,6 +68,45 @@ def holed() -> NDArray[Any]:
     return field
 
 
+def network_bytes(axes: int, edges: list[int], first: Writer, *, grouped: int) -> bytes:
+    """An enhancer of two layers for the integers between `edges`, of weights that mean nothing."""
+    layers = first.conv(len(edges) + 1, padding=0, groups=grouped).packed()
+    return write(IntegerNetwork(axes, 2, 0.03125, 0.5, np.array(edges, np.int32), layers))
+
+
+def encode_example(example: Example) -> bytes:
+    """What the encoder makes of an example."""
+    return encode(example.array, example.config, aux=example.aux)
+
+
+def with_network(example: Example) -> bytes:
+    """The base stream of an example with its network; every seventh cell and holes are marked."""
+    stored, order = as_stored(example.array)
+    base = example.config.base.encode(example.array)
+    decoded = example.config.base.decode(memoryview(base), stored.dtype, stored.shape)
+    moved = apply(read(example.network), decoded)
+    marked = (np.arange(stored.size) % 7 == 0).reshape(stored.shape)
+    marked |= ~np.isfinite(stored) | (stored < -9000)
+    moved[marked] = decoded[marked]
+    marks = write_marks(marked)
+    sizes = struct.pack("<II", len(example.network), len(marks))
+    return write_enhanced(
+        Enhanced(
+            dtype=example.array.dtype,
+            shape=example.array.shape,
+            order=order,
+            bound=None,
+            error=1.0,
+            mse=1.0,
+            tuned=None,
+            network=False,
+            body=b"".join([bytes((INTEGER_NETWORK,)), sizes, example.network, marks, bytes(2)]),
+            output_crc=native.crc32c(as_bytes_view(moved)),
+            base=memoryview(base),
+        )
+    )
+
+
 def examples() -> dict[str, Example]:
     """Every example by name; each is made anew."""
     loose = SZConfig(Bound.abs(0.5))
@@ -82,6 +131,18 @@ def examples() -> dict[str, Example]:
             (beside((80, 90), "<f4"), beside((80, 90), ">f8")[:, ::-1]),
         ),
         "measured": Example(hills((9, 11), rough=8), GWLZConfig(SZConfig(Bound.psnr(60.0)), target="psnr")),
+        "network_3d": Example(
+            waves((2, 12, 24, 40)),
+            GWLZConfig(loose),
+            network=network_bytes(
+                3, [0], Writer(3, 2, most=8191).conv(8, padding=0, activation=RELU), grouped=2
+            ),
+        ),
+        "network_holes": Example(
+            np.asfortranarray(holed().astype(">f8")),
+            GWLZConfig(SZConfig(Bound.abs(0.5), preserve=[-9999.0])),
+            network=network_bytes(2, [-40, 3, 90], Writer(2, 2, most=900).conv(4, padding=0), grouped=1),
+        ),
         "off": Example(hills((9, 11), rough=8), GWLZConfig(SZConfig(Bound.abs(1e-4)))),
     }
 
@@ -100,7 +161,7 @@ def add_missing() -> list[str]:
         if name in have:
             continue
         file = FOLDER / f"gwlz_{VERSION}_{name}.bin"
-        stream = encode(example.array, example.config, aux=example.aux)
+        stream = with_network(example) if example.network else encode_example(example)
         with file.open("xb") as out:
             out.write(stream)
         decoded = decode(stream, example.config, aux=example.aux)
