@@ -1,4 +1,4 @@
-"""A decoder of AESZ streams with models of kind klt, from docs/aesz-format.md alone: `decode`."""
+"""A decoder of AESZ streams from docs/aesz-format.md alone, beside the pages that it names: `decode`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tests import reference_decoder
-from tests.reference_gwlz import crc32c
-from tests.reference_reader import Truncated, Unsupported, require
+from tests import reference_decoder, reference_network
+from tests.reference_reader import Truncated, Unsupported, crc32c, require
 
 
 class OtherModel(ValueError):
@@ -45,8 +44,9 @@ def decode(data: bytes, model: bytes) -> NDArray[Any]:
     require(zlib.crc32(data[at + 4 :], zlib.crc32(data[:at])) == struct.unpack_from("<I", data, at)[0], "crc")
     if hashlib.sha256(model).digest() != digest:
         raise OtherModel(digest.hex())
-    block, basis = klt(model)
-    require(flags == 0, "ratio of a klt")
+    kind, block, arrays = read_model(model)
+    require(flags == (kind == "autoencoder"), "ratio")
+    most = len(arrays["units" if flags else "basis"])
     array = reference_decoder.decode(data[at + 4 :])
     order_f = array.flags.f_contiguous and not array.flags.c_contiguous
     stored = array.T if order_f else array
@@ -58,20 +58,20 @@ def decode(data: bytes, model: bytes) -> NDArray[Any]:
     marks = read_marks(data[HEAD.size : HEAD.size + marks_size], before * math.prod(counts))
     field = reference_decoder.decode(data[at - latents_size : at])
     require(field.dtype == np.dtype("<f4") and field.shape[1:] == (before, *counts), "latents")
-    require(1 <= len(field) <= len(basis), "number of latents")
+    require(1 <= len(field) <= most, "number of latents")
     values = stored.reshape(before, *stored.shape[ahead:])
     for index, place in enumerate(product(range(before), *map(range, counts))):
         if not marks[index]:
             continue
         latents = [round(16 * float(field[(j, *place)])) for j in range(len(field))]
+        latents += [0] * (most - len(latents))
         require(max(map(abs, latents)) < 1 << 26 and sum(map(abs, latents)) < 1 << 28, "latents")
+        predicted = predict(arrays, latents, gain, ratio, math.prod(block))
         for cell, inside in enumerate(product(*map(range, block))):
             where = (place[0], *(p * s + i for p, s, i in zip(place[1:], block, inside, strict=True)))
             if any(i >= n for i, n in zip(where, values.shape, strict=True)):
                 continue
-            total = sum(int(basis[j][cell]) * latent for j, latent in enumerate(latents))
-            predicted = (gain * total + (1 << 13)) >> 14
-            values[where] = float(predicted) * (bound / 128) + float(values[where])
+            values[where] = float(predicted[cell]) * (bound / 128) + float(values[where])
     made = values.reshape(stored.shape)
     require(crc32c(made.astype(made.dtype.newbyteorder("<")).tobytes()) == output, "output")
     made = made.astype(array.dtype)
@@ -89,12 +89,35 @@ def read_marks(data: bytes, blocks: int) -> list[bool]:
     return bits[:blocks]
 
 
-def klt(model: bytes) -> tuple[tuple[int, ...], NDArray[Any]]:
-    """Section 7: the block's shape, and the basis."""
+def predict(
+    arrays: dict[str, NDArray[Any]], latents: list[int], gain: int, ratio: float, cells: int
+) -> list[int]:
+    """Section 5."""
+    found = [0] * cells
+    if "basis" in arrays:
+        for i in range(cells):
+            total = sum(int(row[i]) * latent for row, latent in zip(arrays["basis"], latents, strict=True))
+            found[i] = (gain * total + (1 << 13)) >> 14
+    if ratio:
+        units, out = arrays["units"].astype(np.float64), float(arrays["out"][0])
+        inputs = [round(float(gain * n) * (u * ratio)) for n, u in zip(latents, units.tolist(), strict=True)]
+        cell = np.clip(inputs, -32767, 32767).reshape(1, 1, 1, 1, -1)
+        made = reference_network.run(reference_network.read(arrays["decoder"].tobytes()), cell).reshape(-1)
+        require(made.size == cells, "what the network makes")
+        for i, y in enumerate(made.tolist()):
+            found[i] += min(max(round(float(y) * (out / ratio)), -(1 << 30)), 1 << 30)
+    return found
+
+
+def read_model(model: bytes) -> tuple[str, tuple[int, ...], dict[str, NDArray[Any]]]:
+    """Section 7: kind, the block's shape, arrays."""
     (size,) = struct.unpack_from("<Q", model)
     head = json.loads(model[8 : 8 + size])
-    about, entry = head["__metadata__"], head["basis"]
-    require(about["format"] == "1" and about["kind"] == "klt" and entry["dtype"] == "I16", "model")
-    begin, end = entry["data_offsets"]
-    basis = np.frombuffer(model[8 + size + begin : 8 + size + end], "<i2").reshape(entry["shape"])
-    return tuple(int(side) for side in about["block"].split(",")), basis
+    about = head.pop("__metadata__")
+    require(about["format"] == "1" and about["kind"] in ("klt", "autoencoder"), "model")
+    dtypes, arrays = {"I16": "<i2", "U8": "u1", "F32": "<f4"}, {}
+    for name, entry in head.items():
+        if entry["dtype"] in dtypes:
+            begin, end = (8 + size + at for at in entry["data_offsets"])
+            arrays[name] = np.frombuffer(model[begin:end], dtypes[entry["dtype"]]).reshape(entry["shape"])
+    return about["kind"], tuple(int(side) for side in about["block"].split(",")), arrays
