@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sciflow.bounds import Bound, Resolved, ValueRange, resolve
-    from sciflow.codecs.numcodecs import GWLZ, SZ
+    from sciflow.codecs.numcodecs import AESZ, GWLZ, SZ
     from sciflow.errors import (
         AuxMismatch,
         BoundViolated,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "AESZ",
     "GWLZ",
     "SZ",
     "AuxMismatch",
@@ -61,7 +62,7 @@ __all__ = [
 ]
 
 _HOME = {
-    **dict.fromkeys(["GWLZ", "SZ"], "sciflow.codecs.numcodecs"),
+    **dict.fromkeys(["AESZ", "GWLZ", "SZ"], "sciflow.codecs.numcodecs"),
     **dict.fromkeys(["Bound", "Resolved", "ValueRange", "resolve"], "sciflow.bounds"),
     "compare": "sciflow.metrics",
     **dict.fromkeys(

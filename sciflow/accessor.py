@@ -14,7 +14,7 @@ import xarray as xr
 import zarr
 
 from sciflow.bounds import Bound
-from sciflow.codecs.zarr import GWLZ, SZ
+from sciflow.codecs.zarr import AESZ, GWLZ, SZ
 from sciflow.errors import InvalidArgument
 from sciflow.metrics import compare
 from sciflow.store.conventions import recorded_bound
@@ -175,7 +175,7 @@ def check_region(
         array = group.get(name)
         if not isinstance(array, zarr.Array) or array.metadata.zarr_format == 2:
             continue
-        codec = next((codec for codec in array.metadata.codecs if isinstance(codec, SZ | GWLZ)), None)
+        codec = next((codec for codec in array.metadata.codecs if isinstance(codec, SZ | GWLZ | AESZ)), None)
         if codec is None or (isinstance(codec, SZ) and codec.config.rewrite_safe):
             continue
         if recorded_regions(array.attrs.asdict()) is not None:

@@ -123,6 +123,15 @@ _Aux = Annotated[
         rich_help_panel=_STORE,
     ),
 ]
+_Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME|FILE|DIGEST",
+        help="Predict blocks with a model where that is smaller.",
+        rich_help_panel=_STORE,
+    ),
+]
 _Workers = Annotated[
     int | None, typer.Option("--workers", help="Processes of a Dask cluster; threads without.", min=1)
 ]
@@ -157,6 +166,7 @@ def compress(
         typer.Option("--enhance", help="Same bounds, less mean square error.", rich_help_panel=_STORE),
     ] = False,
     aux: _Aux = None,
+    model: _Model = None,
     workers: _Workers = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace OUT if it is a store.", rich_help_panel=_STORE)
@@ -212,6 +222,7 @@ def compress(
         regions=_regions_by_name(region or []),
         enhance=enhance,
         aux=_aux_by_name(aux or []),
+        model=model,
         level=level.value,
         chunks=chunks,
         rewrite_safe=rewrite_safe,

@@ -3,7 +3,8 @@
 ```
 sciflow.codecs.sz          encode(array, config) -> bytes      decode(bytes) -> array
 sciflow.codecs.gwlz        the same of another codec's stream and an enhancer
-sciflow.codecs.numcodecs   SZ and GWLZ, for Zarr v2, kerchunk and any numcodecs pipeline
+sciflow.codecs.aesz        the same of a model of blocks and what it leaves
+sciflow.codecs.numcodecs   SZ, GWLZ and AESZ, for Zarr v2, kerchunk and any numcodecs pipeline
 sciflow.codecs.zarr        the same as Zarr v3 serializers
 sciflow.codecs.stream      what the engine says, as typed values and named errors
 ```
@@ -14,9 +15,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sciflow.codecs import gwlz, numcodecs, stream, sz, zarr
+    from sciflow.codecs import aesz, gwlz, numcodecs, stream, sz, zarr
 
-__all__ = ["gwlz", "numcodecs", "stream", "sz", "zarr"]
+__all__ = ["aesz", "gwlz", "numcodecs", "stream", "sz", "zarr"]
 
 
 def __getattr__(name: str) -> Any:

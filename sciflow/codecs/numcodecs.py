@@ -1,4 +1,4 @@
-"""SZ and GWLZ for numcodecs: Zarr v2 compressor or filter, kerchunk, any numcodecs pipeline.
+"""SZ, GWLZ and AESZ for numcodecs: Zarr v2 compressor or filter, kerchunk, any numcodecs pipeline.
 
 Another codec is a `NumcodecsCodec` with an id, the class of its configuration, and its core's two functions.
 """
@@ -13,12 +13,13 @@ from numcodecs.abc import Codec
 from numcodecs.compat import ensure_ndarray, ndarray_copy
 from numpy.typing import NDArray
 
-from sciflow.codecs import gwlz, sz
+from sciflow.codecs import aesz, gwlz, sz
+from sciflow.codecs.aesz_config import AESZConfig
 from sciflow.codecs.configured import CodecConfig, configured_by
 from sciflow.codecs.gwlz_config import GWLZConfig
 from sciflow.codecs.sz import SZConfig
 
-__all__ = ["GWLZ", "SZ", "NumcodecsCodec"]
+__all__ = ["AESZ", "GWLZ", "SZ", "NumcodecsCodec"]
 
 _Config = TypeVar("_Config", bound=CodecConfig)
 
@@ -197,4 +198,62 @@ class GWLZ(NumcodecsCodec[GWLZConfig]):
 
     def _decode(self, buf: Any, out: Any) -> NDArray[Any]:
         array = gwlz.decode(buf, self.config)
+        return array if out is None else ndarray_copy(array, out)
+
+
+class AESZ(NumcodecsCodec[AESZConfig]):
+    """A model predicts blocks, and SZ codes what is left; SZ alone where that is smaller.
+
+    Every finite value comes back within `bound`; NaN, Inf, -0.0 and sentinels bit for bit. A stream names its
+    model by digest; see `sciflow.models.find` for where that is looked for.
+
+    Parameters
+    ----------
+    bound : Bound or float
+        The promise, ``abs`` or ``rel``; a number means ``Bound.abs``.
+    model : Model or str
+        What predicts blocks: a model, its digest, a file, or a name in the catalogue.
+    inline : str, optional
+        The model's file in base64; by default small models are carried there.
+    level : {"fast", "quick", "balanced", "max"}
+        Of the SZ streams inside.
+    preserve : iterable of number or str
+        Sentinels that come back bit for bit.
+    verify : bool
+        Whether SZ checks its streams a second time.
+    block_values : int, optional
+        Cells in a block of SZ.
+    threads : int
+        Of SZ, within one call; leave it at 1 under Zarr and Dask.
+
+    Raises
+    ------
+    InvalidArgument, ModelMismatch
+        If an argument is not allowed, or there is no such model.
+
+    See Also
+    --------
+    sciflow.codecs.aesz_config.AESZConfig : Every argument in full.
+    sciflow.codecs.zarr.AESZ : The same codec as a Zarr v3 serializer.
+
+    Examples
+    --------
+    >>> codec = AESZ(0.01, model="shallow-water-klt")
+    >>> field = np.linspace(0.0, 1.0, 10_000, dtype="f4").reshape(100, 100)
+    >>> bool(np.abs(codec.decode(codec.encode(field)) - field).max() <= 0.01)
+    True
+    """
+
+    codec_id = "sciflow.aesz"
+    config_type = AESZConfig
+
+    @configured_by(AESZConfig)
+    def __init__(self) -> None:
+        """Take what the configuration takes."""
+
+    def _encode(self, array: NDArray[Any]) -> bytes:
+        return aesz.encode(array, self.config)
+
+    def _decode(self, buf: Any, out: Any) -> NDArray[Any]:
+        array = aesz.decode(buf, inline=self.config.inline, threads=self.config.threads)
         return array if out is None else ndarray_copy(array, out)

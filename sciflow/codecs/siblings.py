@@ -1,8 +1,9 @@
-"""Chunks of other variables beside a chunk of a Zarr store, for a codec that reads them too.
+"""What lies beside a chunk of a Zarr store, for a codec that reads it too: other variables, models.
 
 ```
 store/t/c/0/2  ── the chunk that is decoded      its place says of which array it is, and where in that
 store/u        ── a sibling                      the same cells of it are read, whatever its own chunks are
+store/models/  ── models by digest
 ```
 """
 
@@ -17,12 +18,14 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.api import asynchronous
-from zarr.storage import StorePath
+from zarr.core.buffer import default_buffer_prototype
+from zarr.storage import LocalStore, StorePath
 
 from sciflow.errors import AuxMismatch
 
-__all__ = ["padded", "read_siblings", "region_of"]
+__all__ = ["padded", "read_model", "read_siblings", "region_of"]
 
+_FOLDERS_AROUND = 4
 _PLACE = re.compile(r"(?P<array>(?:.*/)?[^/]+)/c[/.](?P<index>\d+(?:[/.]\d+)*)")
 
 
@@ -64,6 +67,30 @@ async def read_siblings(place: object, names: Sequence[str], chunk: tuple[int, .
         part = await sibling.getitem(region_of(index, chunk, own.shape))
         cells.append(padded(np.asarray(part), chunk))
     return cells
+
+
+async def read_model(place: object, digest: str) -> bytes | None:
+    """Return what lies under ``models/<digest>`` of the store that holds a chunk, or None.
+
+    An array that was opened by itself is a store of its own: of a local one, the folders around it are looked
+    into as well. Whether it is that model is for the caller to check.
+
+    Parameters
+    ----------
+    place : StorePath
+        Of the chunk; Zarr hands it to a codec that decodes parts. Inside a shard there is none.
+    digest : str
+        64 hexadecimal digits.
+    """
+    if not isinstance(place, StorePath):
+        return None
+    key = f"models/{digest}"
+    found = await place.store.get(key, default_buffer_prototype())
+    if found is None and isinstance(place.store, LocalStore):
+        for folder in list(place.store.root.absolute().parents)[:_FOLDERS_AROUND]:
+            if (folder / key).is_file():
+                return (folder / key).read_bytes()
+    return None if found is None else found.to_bytes()
 
 
 def region_of(index: tuple[int, ...], chunk: tuple[int, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:

@@ -1,4 +1,4 @@
-"""SZ and GWLZ as native Zarr v3 serializers (array-to-bytes codecs); SZ decodes parts.
+"""SZ, GWLZ and AESZ as native Zarr v3 serializers (array-to-bytes codecs); SZ decodes parts.
 
 Another codec is a `Serializer` with a name, the class of its configuration, and its core's two functions.
 """
@@ -17,13 +17,15 @@ from zarr.abc.codec import ArrayBytesCodecPartialDecodeMixin
 from zarr.abc.store import RangeByteRequest
 
 from sciflow.bounds import Bound
-from sciflow.codecs import gwlz, partial, sz
+from sciflow.codecs import aesz, gwlz, partial, sz
+from sciflow.codecs.aesz_config import AESZConfig
+from sciflow.codecs.aesz_model import known
 from sciflow.codecs.base import SZBase
 from sciflow.codecs.configured import configured_by
 from sciflow.codecs.gwlz_config import GWLZConfig
 from sciflow.codecs.sentinels import sentinel_bits
 from sciflow.codecs.serializer import Serializer, check_chunk, to_buffer
-from sciflow.codecs.siblings import read_siblings
+from sciflow.codecs.siblings import read_model, read_siblings
 from sciflow.codecs.stream import MAX_BLOCK_VALUES, StreamInfo, as_bytes_view
 from sciflow.codecs.sz import SZConfig
 from sciflow.errors import Truncated
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from zarr.core.buffer import NDBuffer
     from zarr.core.indexing import SelectorTuple
 
-__all__ = ["GWLZ", "SZ"]
+__all__ = ["AESZ", "GWLZ", "SZ"]
 
 _FIRST_READ = 4096
 """Bytes of a chunk that are read first; a header with a few hundred blocks fits."""
@@ -257,6 +259,96 @@ class GWLZ(Serializer[GWLZConfig], ArrayBytesCodecPartialDecodeMixin):
         if self.config.aux and gwlz.info(stream).aux:
             aux = await read_siblings(byte_getter, self.config.aux, chunk_spec.shape)
         array = await asyncio.to_thread(self._decode_beside, stream, chunk_spec, aux)
+        return to_buffer(array, chunk_spec)[selection]
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class AESZ(Serializer[AESZConfig], ArrayBytesCodecPartialDecodeMixin):
+    """A model predicts blocks, and SZ codes what is left; SZ alone where that is smaller.
+
+    Give it as ``serializer=AESZ(...), compressors=None``. A finite fill value of the array other than 0 is a
+    sentinel, as with `SZ`. A chunk is decoded whole. A model that is not carried in the configuration is read
+    from ``models/<digest>`` of the store that holds the array, else as `sciflow.models.find` says.
+
+    Parameters
+    ----------
+    bound : Bound or float
+        The promise, ``abs`` or ``rel``; a number means ``Bound.abs``.
+    model : Model or str
+        What predicts blocks: a model, its digest, a file, or a name in the catalogue.
+    inline : str, optional
+        The model's file in base64; by default small models are carried there.
+    level : {"fast", "quick", "balanced", "max"}
+        Of the SZ streams inside.
+    preserve : iterable of number or str
+        Sentinels that come back bit for bit.
+    verify : bool
+        Whether SZ checks its streams a second time.
+    block_values : int, optional
+        Cells in a block of SZ.
+    threads : int
+        Of SZ, within one call; leave it at 1, Zarr runs several calls at once.
+
+    Raises
+    ------
+    InvalidArgument, ModelMismatch
+        If an argument is not allowed, or there is no such model.
+
+    See Also
+    --------
+    sciflow.codecs.aesz_config.AESZConfig : Every argument in full.
+
+    Examples
+    --------
+    >>> import zarr
+    >>> options = {"serializer": AESZ(0.01, model="shallow-water-klt"), "compressors": None}
+    >>> array = zarr.create_array({}, shape=(64, 64), dtype="f4", **options)
+    >>> array[:] = np.linspace(0.0, 1.0, 64 * 64, dtype="f4").reshape(64, 64)
+    >>> round(float(array[0, 0]), 1)
+    0.0
+    """
+
+    codec_name = "sciflow.aesz"
+    config_type = AESZConfig
+
+    @configured_by(AESZConfig)
+    def __init__(self) -> None:
+        """Take what the configuration takes."""
+
+    @property
+    def promise(self) -> Bound | None:
+        """What every value of a chunk is held to."""
+        return self.config.bound
+
+    def _check_array(self, dtype: np.dtype[Any], *, ndim: int) -> None:
+        sz.check_dtype(dtype, ndim=ndim)
+        sentinel_bits(self.config.sz.preserve, dtype)
+
+    def _encode(self, array: NDArray[Any], spec: ArraySpec) -> bytes:
+        config = self.config.with_sz(_with_fill(self.config.sz, spec.fill_value, array.dtype))
+        return aesz.encode(array, config)
+
+    def _decode(self, stream: NDArray[np.uint8], spec: ArraySpec) -> NDArray[Any]:
+        return self._decode_with(stream, spec, None)
+
+    def _decode_with(self, stream: NDArray[np.uint8], spec: ArraySpec, file: bytes | None) -> NDArray[Any]:
+        header = aesz.info(stream)
+        check_chunk(header.dtype, header.shape, spec)  # before any memory is taken for it
+        return aesz.decode(stream, inline=self.config.inline, file=file, threads=self.config.threads)
+
+    async def _decode_partial_single(
+        self, byte_getter: ByteGetter, selection: SelectorTuple, chunk_spec: ArraySpec
+    ) -> NDBuffer | None:
+        """Decode all of a chunk: only here Zarr says in which store it lies, where its model may be too."""
+        found = await byte_getter.get(chunk_spec.prototype)
+        if found is None:
+            return None
+        stream = found.as_numpy_array()
+        digest = aesz.info(stream).model
+        file: bytes | None = None
+        if digest and self.config.inline is None and not known(digest):
+            file = await read_model(byte_getter, digest)
+        array = await asyncio.to_thread(self._decode_with, stream, chunk_spec, file)
         return to_buffer(array, chunk_spec)[selection]
 
 

@@ -23,8 +23,9 @@ from typing import Any
 import xarray as xr
 
 from sciflow.codecs.sz import Level
-from sciflow.codecs.zarr import GWLZ, SZ
+from sciflow.codecs.zarr import AESZ, GWLZ, SZ
 from sciflow.errors import InvalidArgument, StoreError
+from sciflow.store.beside import write_models
 from sciflow.store.conventions import CONTAINER
 from sciflow.store.plan import BoundLike, Plan, RegionsLike, Request, make_plan, make_request, resolve_plan
 from sciflow.store.regions import with_masks
@@ -70,6 +71,7 @@ def compress(
     regions: Mapping[str, RegionsLike] | None = None,
     enhance: bool = False,
     aux: Mapping[str, Sequence[str]] | None = None,
+    model: str | None = None,
     level: Level = "balanced",
     chunks: Mapping[str, int] | str | None = None,
     rewrite_safe: bool = False,
@@ -104,6 +106,10 @@ def compress(
         Variables of which parts have bounds of their own: a mask (a DataArray of labels or booleans with some
         of the variable's dimensions, or the name of a variable of `data`) and a bound for each of its
         labels, 1 for True. The other cells keep the variable's own bound. The mask is stored too.
+    model : str, optional
+        Predict blocks with a model, by digest, file or name in the catalogue, where that is smaller (AESZ).
+        It is carried in the metadata where it is small, else under ``models/<digest>`` of the store.
+        Variables with a relative bound for each value or with regions stay with SZ.
     level : {"fast", "quick", "balanced", "max"}
         Bytes against seconds. The bound never changes with it.
     chunks : mapping of str to int, or str, optional
@@ -170,6 +176,7 @@ def compress(
         regions=regions,
         enhance=enhance,
         aux=aux,
+        model=model,
     )
     check_target(target, overwrite=overwrite or dry_run, source=data)
     with open_source(data) as source, open_runner(workers) as run:
@@ -209,7 +216,7 @@ def open(store: str | os.PathLike[str]) -> xr.Dataset:  # noqa: A001 - sciflow.o
     path = os.fspath(store)
     dataset: xr.Dataset = xr.open_zarr(path, consolidated=is_consolidated(path))
     for variable in dataset.variables.values():
-        if isinstance(variable.encoding.get("serializer"), SZ | GWLZ):
+        if isinstance(variable.encoding.get("serializer"), SZ | GWLZ | AESZ):
             for key in ("serializer", "compressors", "filters"):
                 variable.encoding.pop(key, None)
     return dataset
@@ -394,6 +401,7 @@ def _write(
     if not staging.resumed:
         write_metadata(source, plan, staging.url)
         mark_written_metadata(staging.url, plan.digest())
+    write_models(staging.url, plan)
     with progress_bar("compress", sum(p.nbytes for p in plan.variables), show=progress) as advance:
         outcomes = dict[str, VariableOutcome]()
         for needs_others in (False, True):  # whose decoded chunks have to be there

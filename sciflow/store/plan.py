@@ -25,7 +25,7 @@ from zarr.codecs import BloscCodec
 
 from sciflow.bounds import Bound, Resolved, ValueRange, resolve
 from sciflow.codecs.sz import SEARCHING, Level, check_regional
-from sciflow.codecs.zarr import GWLZ, SZ
+from sciflow.codecs.zarr import AESZ, GWLZ, SZ
 from sciflow.errors import InvalidArgument
 from sciflow.store.chunking import check_chunks, chunk_shape, override_chunks, parse_chunks
 from sciflow.store.conventions import protected_variables
@@ -64,7 +64,7 @@ class VariablePlan:
         Sentinels that are in the data.
     resolved : Resolved or None
         The bound in the unit of the data, once the values have been looked at.
-    codec : SZ or GWLZ or None
+    codec : SZ, GWLZ, AESZ or None
         What encodes its chunks; None for a lossless one.
     regions : RegionPlan or None
         Parts with bounds of their own.
@@ -81,7 +81,7 @@ class VariablePlan:
     reason: str = ""
     preserve: tuple[float, ...] = ()
     resolved: Resolved | None = None
-    codec: SZ | GWLZ | None = None
+    codec: SZ | GWLZ | AESZ | None = None
     regions: RegionPlan | None = None
     aux: tuple[str, ...] = ()
 
@@ -153,6 +153,7 @@ class Request:
     regions: Mapping[str, RegionRequest] = field(default_factory=dict)
     enhance: bool = False
     aux: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    model: str | None = None
 
 
 def make_request(
@@ -165,6 +166,7 @@ def make_request(
     regions: Mapping[str, RegionsLike] | None = None,
     enhance: bool = False,
     aux: Mapping[str, Sequence[str]] | None = None,
+    model: str | None = None,
 ) -> Request:
     """Check what can be checked without the data.
 
@@ -175,6 +177,10 @@ def make_request(
     """
     if (enhance or aux) and rewrite_safe:
         raise InvalidArgument("enhance with rewrite_safe: an enhancer moves values off their lattice")
+    if model is not None and (enhance or aux or rewrite_safe):
+        raise InvalidArgument(
+            "model with enhance, aux or rewrite_safe: a variable has one codec; leave one out"
+        )
     default = as_bound(bound)
     named = {name: as_bound(value) for name, value in (per_variable or {}).items()}
     if default is None and not any(named.values()):
@@ -192,6 +198,7 @@ def make_request(
         regions={name: _region_request(name, asked) for name, asked in (regions or {}).items()},
         enhance=enhance,
         aux={name: tuple(others) for name, others in (aux or {}).items()},
+        model=model,
     )
 
 
@@ -289,8 +296,11 @@ def resolve_plan(
         else:
             known = resolve(p.bound, value_range)
         base = SZ(known.bound(), level=request.level, preserve=p.preserve, rewrite_safe=request.rewrite_safe)
-        codec: SZ | GWLZ = base
-        if p.aux:
+        codec: SZ | GWLZ | AESZ = base
+        if request.model is not None and known.kind == "abs" and known.value and p.regions is None:
+            config = base.config
+            codec = AESZ(config.bound, model=request.model, level=config.level, preserve=config.preserve)
+        elif p.aux:
             codec = GWLZ(base, aux=p.aux)
         elif request.enhance and known.kind == "abs" and p.regions is None:
             codec = enhanced(base, variables[p.name], chunks=p.chunks, run=run)

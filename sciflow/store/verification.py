@@ -19,7 +19,7 @@ import xarray as xr
 import zarr
 
 from sciflow.bounds import Resolved, ValueRange, promise
-from sciflow.codecs.zarr import GWLZ, SZ
+from sciflow.codecs.zarr import AESZ, GWLZ, SZ
 from sciflow.metrics import ErrorStats
 from sciflow.store.conventions import CONTAINER, MAX_ERROR, recorded_bound, without_provenance
 from sciflow.store.plan import VariablePlan, native_dtype, sentinels_of
@@ -203,11 +203,11 @@ def _promised(
     )
 
 
-def _codec_of(array: Any) -> SZ | GWLZ | None:
+def _codec_of(array: Any) -> SZ | GWLZ | AESZ | None:
     codecs = (
         array.metadata.codecs if isinstance(array, zarr.Array) and array.metadata.zarr_format == 3 else ()
     )
-    return next((codec for codec in codecs if isinstance(codec, SZ | GWLZ)), None)
+    return next((codec for codec in codecs if isinstance(codec, SZ | GWLZ | AESZ)), None)
 
 
 def _mismatch(original: xr.Variable, stored: xr.Variable | None, plan: VariablePlan) -> list[str]:

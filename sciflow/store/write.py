@@ -29,7 +29,7 @@ from sciflow.bounds import Resolved
 from sciflow.codecs import sz
 from sciflow.codecs.regions import as_labels
 from sciflow.codecs.siblings import padded, region_of
-from sciflow.codecs.zarr import GWLZ, SZ
+from sciflow.codecs.zarr import AESZ, GWLZ, SZ
 from sciflow.errors import BoundViolated, InvalidArgument, SciflowError
 from sciflow.metrics import ErrorStats, count_changed_bits
 from sciflow.store.conventions import CONTAINER, MAX_ERROR, RATIO, bound_attrs, container, without_provenance
@@ -85,7 +85,7 @@ class ChunkTask:
         Whether to write chunks that are missing or wrong.
     look_first : bool
         Whether some may be there.
-    codec : SZ or GWLZ or None
+    codec : SZ, GWLZ, AESZ or None
         What encodes the chunks of a variable with regions; Zarr's own pipeline knows no labels.
     regions : RegionPlan or None
         Of the variable.
@@ -98,7 +98,7 @@ class ChunkTask:
     preserve: tuple[float, ...] = ()
     write: bool = False
     look_first: bool = True
-    codec: SZ | GWLZ | None = None
+    codec: SZ | GWLZ | AESZ | None = None
     regions: RegionPlan | None = None
     aux: tuple[zarr.Array[Any], ...] = ()
 
@@ -354,6 +354,8 @@ def finish(url: str, plan: Plan, outcomes: Mapping[str, VariableOutcome]) -> Non
     with warnings.catch_warnings():
         # xarray warns when it opens a store without consolidated metadata, zarr when it writes them for v3.
         warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
+        # models/<digest> is no array; readers of consolidated metadata never look.
+        warnings.filterwarnings("ignore", message="Object at models", category=UserWarning)
         zarr.consolidate_metadata(url, zarr_format=3)
 
 

@@ -1,0 +1,446 @@
+"""AESZ: a model predicts blocks, SZ codes what it leaves within the bound; SZ alone where that is smaller.
+
+```
+array ─ blocks ─ model ─▶ latents ─▶ SZ ─▶ latents' ─ model, integers ─▶ P ─▶ r = x - P ─▶ SZ      (encode)
+   └───▶ SZ ─▶ plain stream                                              the smallest of them is kept
+x' = P + r' in modelled blocks, r' elsewhere                                                       (decode)
+```
+Liu et al., "Exploring Autoencoder-based Error-bounded Compression for Scientific Data", CLUSTER 2021,
+arXiv:2105.11730, choose an autoencoder or Lorenzo prediction for each block. Here the other choice is all of
+SZ, and a model may be a KLT as well.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sciflow._engine import native
+from sciflow.bounds import Bound
+from sciflow.codecs import sz
+from sciflow.codecs.aesz_blocks import Grid, bits_of_latents, bits_of_residual, interpolated
+from sciflow.codecs.aesz_config import AESZConfig
+from sciflow.codecs.aesz_model import LATENT_FRACTION, Predictor, predictor_of
+from sciflow.codecs.aesz_stream import (
+    MAX_GAIN,
+    PLAIN,
+    Modelled,
+    read_marks,
+    read_modelled,
+    write_marks,
+    write_modelled,
+)
+from sciflow.codecs.base import as_stored
+from sciflow.codecs.sentinels import sentinel_bits
+from sciflow.codecs.stream import BytesLike, StreamInfo, as_bytes_view
+from sciflow.codecs.sz import SZConfig
+from sciflow.errors import Corrupt, InvalidArgument, Truncated
+
+__all__ = ["AESZConfig", "AESZInfo", "decode", "encode", "info"]
+
+_GAINS = (1.0, 1.5, 3.0, 8.0, 24.0)
+"""Steps that a latent of 1 stands for: from a transform to a coarse predictor."""
+_TRIED = 2
+"""Of them, those that are coded in full."""
+_SAMPLE = 768
+"""Blocks that a gain is chosen on."""
+_FEWEST = 0.01
+"""Share of blocks that must be cheaper with the model, or it is left out."""
+_HOPE, _MIXED = 1.25, 0.7
+"""What all blocks, and those chosen, may be estimated to cost, over the plain stream, to be coded at all."""
+_MARGIN = 0.25
+"""Share of the bound that rounding to the dtype may take, or the model is left out."""
+_ORDINARY = (1e-200, 1e200)
+"""Least bound and largest value for which no sum and no product leaves binary64."""
+_RETRIES = 2
+_LARGEST = 1 << 24
+"""Latents of this magnitude and more are not coded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AESZInfo:
+    """What a stream says of itself.
+
+    Parameters
+    ----------
+    model : str or None
+        Digest of the model that decoding needs; None where it needs none.
+    bound : Bound or None
+        The promise in force; None where every bit comes back.
+    dtype : numpy.dtype
+        Of the array, in the byte order that `decode` returns.
+    shape : tuple of int
+        Of the array.
+    latent_bytes, residual_bytes, other_bytes : int
+        Of the two SZ streams, and all else.
+    """
+
+    model: str | None
+    bound: Bound | None
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    latent_bytes: int
+    residual_bytes: int
+    other_bytes: int
+
+
+def encode(array: NDArray[Any], config: AESZConfig) -> bytes:
+    """Return a stream from which `decode` gives every value back within the bound.
+
+    Parameters
+    ----------
+    array : ndarray, float32|float64, shape (...) of 0 to 8 dimensions, any layout and byte order
+        What to encode; never written to.
+    config : AESZConfig
+        The promise and the model.
+
+    Returns
+    -------
+    bytes
+        Never longer than the SZ stream of the same bound and level by more than one byte.
+
+    Raises
+    ------
+    UnsupportedDtype, InvalidArgument
+        If the data, a sentinel or the model do not fit the codec.
+    ModelMismatch
+        If no place has the model.
+    BoundViolated
+        If the engine finds that it broke the promise: a bug.
+    """
+    if isinstance(array, np.ma.MaskedArray):
+        raise InvalidArgument(
+            "masked array: the mask would be lost; pass array.filled(value) and preserve=[value] instead"
+        )
+    array = np.asarray(array)
+    plain = PLAIN + sz.encode(array, config.sz)
+    predictor = predictor_of(config.model, inline=config.inline)
+    bound = sz.info(plain[1:]).bound
+    if bound is None or array.ndim < len(predictor.block) or not array.size:
+        return plain
+    return _Coder(array, config.sz, predictor, bound.value).smallest(plain)
+
+
+def decode(
+    buf: BytesLike,
+    *,
+    inline: str | None = None,
+    file: bytes | None = None,
+    threads: int = 1,
+) -> NDArray[Any]:
+    """Return the array of a stream.
+
+    Parameters
+    ----------
+    buf : bytes-like
+        What `encode` returned.
+    inline : str, optional
+        The model's file in base64, as the configuration carries it.
+    file : bytes, optional
+        The model's file, where a caller has it: it must have the digest that the stream names.
+    threads : int
+        Threads of SZ within this call.
+
+    Returns
+    -------
+    ndarray, float32|float64
+        With the dtype, shape, layout and byte order of the one that was encoded; new and writable. The same
+        bits on every machine.
+
+    Raises
+    ------
+    Truncated, Corrupt, Unsupported
+        If the bytes are not a whole stream of this release or an older one.
+    ModelMismatch
+        If no place has the model that the stream names.
+    """
+    view = as_bytes_view(buf)
+    if not len(view):
+        raise Truncated("at byte 0: the stream is empty; fetch or copy it again")
+    if view[:1] == PLAIN:
+        plain: NDArray[Any] = sz.decode(view[1:], threads=threads)
+        return plain
+    stream = read_modelled(view)
+    header = sz.info(stream.residual)
+    predictor = predictor_of(stream.digest, inline=inline, file=file)
+    marks, grid = _marks_of(stream, header, predictor)
+    latents = _latents_of(stream, grid, marks, predictor, threads)
+    residual, _ = as_stored(sz.decode(stream.residual, threads=threads))
+    predicted = predictor.decode(latents, gain=stream.gain, ratio=stream.ratio)
+    values = _reconstruct(grid, marks, predicted, residual, stream.bound)
+    if _checksum(values) != stream.output_crc:
+        raise Corrupt("the values that come out are not those that the encoder saw: a stream made by hand")
+    return sz.as_encoded(header, values.reshape(-1))
+
+
+def info(buf: BytesLike) -> AESZInfo:
+    """Say what a stream holds; no value is decoded and no model needed.
+
+    Raises
+    ------
+    Truncated, Corrupt, Unsupported
+        As for `decode`, of the wrapper and the residual's header.
+    """
+    view = as_bytes_view(buf)
+    if not len(view):
+        raise Truncated("at byte 0: the stream is empty; fetch or copy it again")
+    if view[:1] == PLAIN:
+        header, base = sz.info(view[1:]), len(view) - 1
+        model, bound, latents = None, header.bound, 0
+    else:
+        stream = read_modelled(view)
+        header, base, latents = sz.info(stream.residual), len(stream.residual), len(stream.latents)
+        model, bound = stream.digest, Bound.abs(stream.bound)
+    return AESZInfo(
+        model=model,
+        bound=bound,
+        dtype=header.dtype,
+        shape=header.shape,
+        latent_bytes=latents,
+        residual_bytes=base,
+        other_bytes=len(view) - base - latents,
+    )
+
+
+class _Coder:
+    """One array, and the streams that a model makes of it."""
+
+    def __init__(self, array: NDArray[Any], config: SZConfig, predictor: Predictor, bound: float) -> None:
+        self._array, self._config, self._predictor, self._bound = array, config, predictor, bound
+        self._stored, _ = as_stored(array)
+        self._grid = Grid(self._stored.shape, predictor.block)
+        self._step = 2 * bound
+        blocks = self._grid.cut(self._stored)
+        self._allowed = _plain_values(blocks, sentinel_bits(config.preserve, self._stored.dtype))
+        self._blocks: NDArray[np.float64] = blocks[self._allowed].astype(np.float64)
+        least = float(self._blocks.min(initial=math.inf))
+        most = float(self._blocks.max(initial=-math.inf))
+        self._middle, self._half_range = (most + least) / 2, (most - least) / 2
+
+    def smallest(self, plain: bytes) -> bytes:
+        """Return the smallest stream: the plain one, all blocks modelled that may be, or those chosen."""
+        if not len(self._blocks) or not 0 < self._half_range < math.inf or not self._within_reach():
+            return plain
+        offset = self._middle if self._predictor.scaled else float(self._blocks.mean())
+        moved = self._blocks - offset
+        gains, promising = self._choose(moved, 8 * len(plain))
+        if not promising:
+            return plain
+        latents = self._latents(moved)
+        if np.abs(latents).max(initial=0) / min(gains) >= _LARGEST:
+            return plain
+        tries = [(gain, np.ones(len(moved), np.bool_)) for gain in gains] if "all" in promising else []
+        if "chosen" in promising:
+            cheaper = self._with(moved, latents, gains[0]) < self._without(self._blocks, 8 * len(plain))
+            tries.append((gains[0], cheaper))
+        streams = [
+            self._coded(latents / gain, gain, served) for gain, served in tries if served.mean() >= _FEWEST
+        ]
+        return min([plain, *(each for each in streams if each is not None)], key=len)
+
+    def _within_reach(self) -> bool:
+        """Whether rounding leaves most of the bound, and predictions stay exact in 1/256 of a step."""
+        most = abs(self._middle) + self._half_range
+        if most > _ORDINARY[1] or self._bound < _ORDINARY[0]:
+            return False
+        return self._rounding(2 * most) < _MARGIN * self._bound and most / self._step < 1 << 20
+
+    def _rounding(self, most: float) -> float:
+        return 1.01 * float(np.finfo(self._stored.dtype).eps) * (most + self._step)
+
+    def _choose(self, moved: NDArray[np.float64], plain_bits: int) -> tuple[list[float], list[str]]:
+        """Return the gains that are cheapest on a sample of blocks, and which ways are worth coding."""
+        some = slice(None, None, max(1, len(moved) // _SAMPLE))
+        latents = self._latents(moved[some])
+        costs = [self._with(moved[some], latents, gain) for gain in _GAINS]
+        totals = [float(cost.sum()) for cost in costs]
+        order = np.argsort(totals, kind="stable")[:_TRIED]
+        best = int(order[0])
+        without = self._without(self._blocks[some], plain_bits)
+        plain, mixed = float(without.sum()), float(np.minimum(costs[best], without).sum())
+        promising = ["all"] if totals[best] < _HOPE * plain else []
+        if mixed < _MIXED * min(totals[best], plain):
+            promising.append("chosen")
+        return [_GAINS[int(at)] for at in order], promising
+
+    def _latents(self, moved: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self._predictor.encode(moved, step=self._step, half_range=self._half_range)
+
+    def _without(self, blocks: NDArray[np.float64], plain_bits: int) -> NDArray[np.float64]:
+        """Bits of each block in the plain stream: by what interpolation leaves, in sum their share of it."""
+        left = bits_of_residual(interpolated(blocks) / self._step)
+        return left * (plain_bits * len(blocks) / self._grid.size / max(float(left.sum()), 1e-9))
+
+    def _with(
+        self, moved: NDArray[np.float64], latents: NDArray[np.float64], gain: float
+    ) -> NDArray[np.float64]:
+        coded = np.rint(latents / gain)
+        integers = np.clip(coded * LATENT_FRACTION, -(2**30), 2**30).astype(np.int32)
+        try:
+            made = self._predict(integers, gain)
+        except Corrupt:
+            return np.full(len(moved), np.inf)
+        return bits_of_latents(coded) + bits_of_residual(moved / self._step - made / 256)
+
+    def _predict(self, latents: NDArray[np.int32], gain: float) -> NDArray[np.int64]:
+        return self._predictor.decode(latents, gain=_gain_of(gain), ratio=self._ratio)
+
+    @property
+    def _ratio(self) -> float:
+        return self._step / self._half_range / 256 if self._predictor.scaled else 0.0
+
+    def _coded(self, latents: NDArray[np.float64], gain: float, served: NDArray[np.bool_]) -> bytes | None:
+        """Return the stream in which the blocks that `served` names are modelled; None where none is."""
+        for _ in range(_RETRIES + 1):
+            marks = np.zeros(self._grid.size, np.bool_)
+            marks[np.flatnonzero(self._allowed)[served]] = True
+            wrong = self._try(latents[served], gain, marks)
+            if not isinstance(wrong, np.ndarray):
+                return wrong
+            served = served & ~wrong[self._allowed]
+            if not served.any():
+                return None
+        return None
+
+    def _try(
+        self, latents: NDArray[np.float64], gain: float, marks: NDArray[np.bool_]
+    ) -> bytes | NDArray[np.bool_] | None:
+        """Return a finished stream; or which blocks break the promise; or None where none can be made."""
+        coded = self._code_latents(latents, marks)
+        integers = _read_latents(coded, self._grid, marks, self._config.threads)
+        try:
+            predicted = self._predict(integers, gain)
+        except Corrupt:
+            return None
+        residual = self._residual(predicted, marks)
+        most = float(np.abs(residual[np.isfinite(residual)]).max(initial=0.0))
+        margin = self._rounding(most + abs(self._middle) + self._half_range)
+        if margin > _MARGIN * self._bound:
+            return None
+        inner = replace(self._config, bound=Bound.abs(self._bound - margin))
+        body = sz.encode(_like(self._array, residual), inner)
+        back, _ = as_stored(sz.decode(body, threads=self._config.threads))
+        values = _reconstruct(self._grid, marks, predicted, back, self._bound)
+        wrong = self._wrong(values, marks)
+        if wrong.any():
+            return wrong
+        return write_modelled(
+            Modelled(
+                digest=self._predictor.digest,
+                gain=_gain_of(gain),
+                bound=self._bound,
+                ratio=self._ratio,
+                output_crc=_checksum(values),
+                marks=write_marks(marks),
+                latents=coded,
+                residual=body,
+            )
+        )
+
+    def _code_latents(self, latents: NDArray[np.float64], marks: NDArray[np.bool_]) -> bytes:
+        used = np.flatnonzero(np.abs(latents).max(axis=0, initial=0.0) >= 0.5)
+        count = int(used[-1]) + 1 if len(used) else 1
+        field = np.zeros((count, self._grid.size), np.float32)
+        field[:, marks] = latents[:, :count].T
+        level = self._config.level
+        return sz.encode(
+            field.reshape(count, *self._grid.counts),
+            SZConfig(Bound.abs(0.5), level=level, threads=self._config.threads),
+        )
+
+    def _residual(self, predicted: NDArray[np.int64], marks: NDArray[np.bool_]) -> NDArray[Any]:
+        blocks = self._grid.cut(self._stored)
+        left = blocks[marks].astype(np.float64) - predicted * (self._bound / 128)
+        with np.errstate(over="ignore"):  # such a block is found to be wrong
+            blocks[marks] = left.astype(blocks.dtype)
+        return self._grid.join(blocks)
+
+    def _wrong(self, values: NDArray[Any], marks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which modelled blocks hold a value beyond the bound, on the dtype that comes out."""
+        wide = np.float64 if self._stored.dtype.itemsize == 4 else np.longdouble
+        with np.errstate(invalid="ignore"):
+            error = np.abs(values.astype(wide) - self._stored.astype(wide))
+        beyond = self._grid.cut(~(error <= self._bound)).reshape(self._grid.size, -1).any(axis=1)
+        return beyond & marks
+
+
+def _checksum(values: NDArray[Any]) -> int:
+    little = values.astype(values.dtype.newbyteorder("<"), copy=False)
+    return int(native.crc32c(as_bytes_view(little)))
+
+
+def _gain_of(gain: float) -> int:
+    return min(int(gain * 256 / LATENT_FRACTION), MAX_GAIN)
+
+
+def _plain_values(blocks: NDArray[Any], sentinels: list[int]) -> NDArray[np.bool_]:
+    """Which blocks hold finite values alone, no sentinel and no -0.0."""
+    bits = blocks.view(f"u{blocks.dtype.itemsize}")
+    marks = np.array([*sentinels, 1 << (8 * blocks.dtype.itemsize - 1)], bits.dtype)
+    bad = ~np.isfinite(blocks)
+    for mark in marks:
+        bad |= bits == mark
+    good: NDArray[np.bool_] = ~bad.reshape(len(blocks), -1).any(axis=1)
+    return good
+
+
+def _like(array: NDArray[Any], stored: NDArray[Any]) -> NDArray[Any]:
+    """Give cells in stored order the layout and byte order of an array; moves bytes only."""
+    if not array.dtype.isnative:
+        stored = stored.byteswap().view(array.dtype)
+    order_f = array.flags.f_contiguous and not array.flags.c_contiguous
+    return stored.T if order_f else stored
+
+
+def _marks_of(stream: Modelled, header: StreamInfo, predictor: Predictor) -> tuple[NDArray[np.bool_], Grid]:
+    if len(header.stored_shape) < len(predictor.block) or not header.size:
+        raise Corrupt(
+            f"an array of shape {header.shape} with a model for blocks of {predictor.block}: no encoder "
+            "writes that"
+        )
+    if predictor.scaled != (stream.ratio > 0):
+        raise Corrupt("the stream's ratio does not go with the kind of its model")
+    grid = Grid(header.stored_shape, predictor.block)
+    return read_marks(stream.marks, grid.size), grid
+
+
+def _latents_of(
+    stream: Modelled, grid: Grid, marks: NDArray[np.bool_], predictor: Predictor, threads: int
+) -> NDArray[np.int32]:
+    header = sz.info(stream.latents)
+    shape = header.stored_shape
+    if header.dtype != np.dtype("<f4") or shape[1:] != grid.counts or not 1 <= shape[0] <= predictor.latents:
+        raise Corrupt(
+            f"latents of {header.dtype}, shape {shape}: expected float32, up to {predictor.latents} of "
+            f"{grid.counts}"
+        )
+    return _read_latents(stream.latents, grid, marks, threads)
+
+
+def _read_latents(
+    coded: bytes | memoryview, grid: Grid, marks: NDArray[np.bool_], threads: int
+) -> NDArray[np.int32]:
+    field = sz.decode(coded, threads=threads)
+    rows = field.reshape(len(field), grid.size)[:, marks].T.astype(np.float64) * LATENT_FRACTION
+    if not np.isfinite(rows).all() or np.abs(rows).max(initial=0.0) >= 1 << 30:
+        raise Corrupt("latents that are not finite, or too large: no encoder writes these")
+    return np.rint(rows).astype(np.int32)
+
+
+def _reconstruct(
+    grid: Grid,
+    marks: NDArray[np.bool_],
+    predicted: NDArray[np.int64],
+    residual: NDArray[Any],
+    bound: float,
+) -> NDArray[Any]:
+    """Values as stored: one product and one sum in binary64, then the dtype; bits are moved elsewhere."""
+    blocks = grid.cut(residual)
+    made = predicted * (bound / 128) + blocks[marks].astype(np.float64)
+    with np.errstate(over="ignore"):
+        blocks[marks] = made.astype(blocks.dtype)
+    return grid.join(blocks)
