@@ -373,6 +373,9 @@ class _Blame:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None or not isinstance(error, Exception) or isinstance(error, ReadFailed):
             return
+        if isinstance(error, OSError) and error.errno is not None:  # the system's: says nothing of the bytes
+            error.add_note(f"while reading {self.name}, chunk {self.chunk}")
+            return
         if isinstance(error, SciflowError):
             cause: SciflowError = type(error)(f"{self.name}, chunk {self.chunk}: {error}")
         else:
