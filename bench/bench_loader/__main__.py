@@ -122,7 +122,7 @@ def _field(options: argparse.Namespace, console: Console) -> Iterator[Row]:
 
 def _training(options: argparse.Namespace, console: Console) -> Iterator[TrainingRow]:
     shape: Shape = SHAPES[1]
-    path = make(shape, options.folder, options.mib << 20)
+    path = make(shape, options.folder, options.mib << 20)  # 48 steps take 96 MiB
     for model in (None, SLOW[0]):
         for row in trained(path, shape, model):
             console.print(row)

@@ -11,7 +11,7 @@ ours                SolarLoader with a buffer of 10 to 90 %
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,7 @@ class RawSamples:
         values = torch.empty(self._side)
         if self._storage is not None:
             self._storage(4 * values.numel())
-        os.preadv(self._file, [values.numpy()], self._offset + index * 4 * values.numel())
+        os.preadv(self._file, [values.numpy().data], self._offset + index * 4 * values.numel())
         return values
 
 
@@ -128,10 +128,10 @@ def _nobody() -> tuple[float, float, float]:
 
 def _by_torch(data: Any, batch: int, workers: int = 0) -> Running:
     """DataLoader with DistributedSampler's shuffles."""
-    sampler = DistributedSampler(data, num_replicas=1, rank=0, drop_last=True)
+    sampler: Any = DistributedSampler(data, num_replicas=1, rank=0, drop_last=True)
     loader = DataLoader(data, batch, sampler=sampler, drop_last=True, num_workers=workers)
 
-    def batches() -> Iterator[Any]:
+    def batches() -> Generator[Any, None, None]:
         epoch = 0
         while True:
             sampler.set_epoch(epoch)
