@@ -170,15 +170,15 @@ def _cold(rows: Sequence[Row]) -> str:
 
 def _slower(rows: Sequence[Row]) -> str:
     said = []
-    for when, what in (("in the steady state", "mbs"), ("with the first epoch", "whole_mbs")):
+    for when, what in (("In the steady state", "mbs"), ("With the first epoch", "whole_mbs")):
         found = [
             f"{shape}, {reader}: {ratio:.2f}x"
             for shape in _shapes(rows)
             for reader in _ours(rows)
             if (ratio := _ratio(rows, shape, reader, what)) < 1
         ]
-        said.append(f"{when}: {'; '.join(found) or 'none'}")
-    return f"\n**Slower than the best DataLoader** {'. '.join(said)}.\n"
+        said.append(f"{when}: {'; '.join(found) or 'none'}.")
+    return "\n**Slower than the best DataLoader.** " + " ".join(said) + "\n"
 
 
 def _whole(rows: Sequence[Row]) -> str:
