@@ -18,7 +18,7 @@ FUZZ_TARGETS := $(basename $(notdir $(wildcard codecs/fuzz/*.cpp)))
 MODULES := $(shell find sciflow -name '*.py' | sort | cksum | cut -d ' ' -f 1)
 CXX_FILES = $(shell find codecs -name '*.cpp' -o -name '*.hpp' -o -name '*.h')
 
-.PHONY: help build demo models test lint format bench bench-learned docs wheel engine-test sanitize fuzz golden-new clean
+.PHONY: help build demo models test lint format bench bench-learned bench-loader docs wheel engine-test sanitize fuzz golden-new clean
 
 help: ## List the recipes
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -74,6 +74,9 @@ bench: .venv/.ready ## Compare with the peers; writes CSV and plot into bench/
 
 bench-learned: .venv/.ready ## Compare GWLZ with SZ3 and SZ at equal PSNR; writes CSV, page and figure
 	$(BIN)/python -m bench.bench_learned
+
+bench-loader: .venv/.ready ## Compare SolarLoader with DataLoader on cold files; writes CSV, page and figure
+	$(BIN)/python -m bench.bench_loader
 
 docs: .venv/.docs ## Build the documentation into docs/_build
 	$(BIN)/python -m sphinx -E -W --keep-going -q docs docs/_build

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from sciflow.datasets.planning import DescribedSource, Layout, Plan, StorageModel, make_plan
+from sciflow.datasets.planning.simulate import counted
 from tests.naive_plan import elevator_visits, fewest_loads, replay
 from tests.test_plan_batches import plan_of
 
@@ -84,6 +85,23 @@ def test_the_elevator_reads_few_passes_in_few_operations(part: float) -> None:
         assert each.ops <= 1.1 * each.bytes / (plan.header.block * size) + 2
         assert each.peak <= plan.header.slots
         assert each.late == 0
+
+
+@pytest.mark.parametrize("part", [0.25, 0.5, 0.9])
+@pytest.mark.parametrize("start", [(0, 0), (2, 77)])
+def test_a_cold_start_costs_little_more_than_a_pass(part: float, start: tuple[int, int]) -> None:
+    samples, size = 20_480, 65_536
+    source = DescribedSource(layout=Layout(samples=samples), sample_bytes=size)
+    memory = int(part * samples) * size
+    plan = make_plan(
+        source, global_batch_size=32, buffer_bytes=memory, order="feistel", storage=StorageModel()
+    )
+    steady = plan.simulate(3).steady
+    cold = counted(plan.header, [next(plan.epochs(0, start=start))])
+    assert cold.bytes <= steady["bytes"] + 1.3 * samples * size
+    assert cold.ops <= 1.5 * (steady["ops"] + 2 * samples * size / (4 << 20))
+    first = next(plan.epochs(0, start=start))
+    assert first.visit_ptr[first.need[start[1]]] <= 32 + plan.header.block  # the first batch waits for itself
 
 
 @pytest.mark.parametrize(("part", "decodes"), [(0.5, 1.1), (0.25, 2.3)])

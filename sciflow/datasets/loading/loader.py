@@ -69,8 +69,8 @@ class _Held:
 class SolarLoader:
     """Every epoch is the exact shuffle that its seed gives, read from the files nearly in order.
 
-    ``for batch in loader`` gives the node's part of each global batch: a dict of tensors, shape (rows,
-    *sample). Each ``for`` is an epoch, one after the other; `set_epoch` chooses another. Reads go on in
+    ``for batch in loader`` gives the node's part of each global batch: a dict of tensors, shape ``(rows,
+    *sample)``. Each ``for`` is an epoch, one after the other; `set_epoch` chooses another. Reads go on in
     threads, into memory that never holds more than the plan's slots.
 
     Parameters

@@ -28,6 +28,9 @@ from sciflow.datasets.planning.order import ExplicitOrder, FeistelOrder, Order
 __all__ = ["Option", "fewest_slots", "fitted_lap", "options", "plain_seconds", "replicas"]
 
 _BLOCK_BYTES = 4 << 20
+"""Bytes that one operation reads, as they are stored."""
+_DECODED_BYTES = 64 << 20
+"""What they may decode to: one thread decodes a visit."""
 _FEWEST_BLOCKS = 64
 _STAND_IN = 4096
 _EXACT_UP_TO = 1 << 22
@@ -157,7 +160,8 @@ def _elevator(header: Header) -> Option:
 
 def _block(header: Header, moving: int) -> int:
     unit = header.layout.unit
-    wanted = min(_BLOCK_BYTES // header.sample_bytes, moving // _FEWEST_BLOCKS)
+    read = int(_BLOCK_BYTES / max(header.sample_bytes * min(header.stored_fraction, 1.0), 1.0))
+    wanted = min(read, _DECODED_BYTES // header.sample_bytes, moving // _FEWEST_BLOCKS)
     return max(wanted // unit, 1) * unit
 
 

@@ -10,11 +10,14 @@ samples a lap may last 2 c epochs, so that the file is read 1 / (2 c) times an e
 (strategy pin) samples that are not pinned are read at their step.
 
 Pins, and what the cold start of a run finds missing, are read in windows of 1, 4, 16, ... steps, each sorted
-by place.
+by place. Once a window's samples read one by one would cost an eighth of a pass over the stripe, one pass
+brings all that is missing: the samples that blocks not yet visited owe and those that visited blocks keep
+waiting are together as many in every step of a lap, so that they fit.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -29,6 +32,7 @@ from sciflow.datasets.planning.replicas import replicas_on
 __all__ = ["Elevator", "Laps", "Uses", "uses_of"]
 
 Ints = NDArray[np.int64]
+_OF_A_PASS = 1 / 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +107,7 @@ class Elevator:
         self._first, self._stop = (int(each) for each in header.bounds[node : node + 2])
         self._pins = min(header.pins, self._stop - self._first)
         self._start = start[0] * header.steps + start[1]
+        self._windows = _sparse_windows(header, self._stop - self._first)
         self._replicas = replicas_on(header, node)
         self._here = self._stop - self._first
         blocks = -(-(self._here - self._pins) // header.block)
@@ -208,6 +213,16 @@ class Elevator:
     def _window(self, steps: Ints, begin: int) -> Ints:
         """First step of the window of the cold start that a step is in; its own after the start."""
         since = begin + steps - self._start
-        length = 4 ** (np.log2(3 * since + 1) // 2).astype(np.int64)
+        length = 4 ** np.minimum(np.log2(3 * since + 1) // 2, self._windows).astype(np.int64)
         first: Ints = np.maximum(self._start - begin + (length - 1) // 3, 0)
         return first
+
+
+def _sparse_windows(header: Header, here: int) -> int:
+    """Windows of a cold start that cost less than a pass: at least the one of the first step."""
+    unit = header.layout.unit
+    chunk = header.storage.decode if header.filtered else 0.0
+    chunk = unit * header.sample_bytes * (chunk + header.stored_fraction / header.storage.beta)
+    allowed = _OF_A_PASS * chunk * here / unit
+    step = header.batch * (header.storage.alpha + chunk)
+    return max(1, math.floor(math.log(max(allowed / step, 1.0), 4)) + 1)

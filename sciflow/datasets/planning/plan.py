@@ -118,7 +118,8 @@ class Plan:
     ) -> Iterator[EpochPlan]:
         """Plan one node's epochs, one after the other.
 
-        Nothing is held at `start`: the first steps read what they need in windows of 1, 4, 16, ... steps.
+        Nothing is held at `start`: the first steps read what they need in windows of 1, 4, 16, ... steps,
+        then all the rest in one pass.
 
         Parameters
         ----------

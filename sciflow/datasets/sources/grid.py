@@ -29,6 +29,10 @@ from sciflow.errors import Corrupt, SciflowError
 __all__ = ["ChunkTable", "Decode", "GridArray", "Place", "Tabled"]
 
 Index = tuple[int, ...]
+_LEAST_STRAIGHT = 16 << 10
+"""Bytes of a row from which on a copy costs more than a buffer of its own."""
+_MOST_STRAIGHT = 512
+"""Rows of an operation; the system takes 1024 buffers, gaps among them."""
 
 Decode = Callable[[NDArray[np.uint8], int], NDArray[Any]]
 """Bytes of a chunk and its filter mask in, its values out, in the order in which they are stored."""
@@ -262,8 +266,15 @@ class GridArray:
         order = np.argsort(starts, kind="stable")
         starts, stops, owner, member = starts[order], stops[order], owner[order], member[order]
         bounds = merge_runs(starts, stops, reading.gap_bytes, reading.run_bytes)
+        straight = _straight(pieces, self.stored_dtype)
         for lo, hi in itertools.pairwise(bounds.tolist()):
             base = int(starts[lo])
+            if straight is not None and hi - lo <= _MOST_STRAIGHT and _apart(starts[lo:hi], straight):
+                with self._blame(pieces[0].chunk):
+                    reading.fetch_rows(
+                        straight.file, starts[lo:hi], straight.rows, straight.at[member[lo:hi]]
+                    )
+                continue
             with self._blame(pieces[owner[lo]].chunk):
                 run = reading.fetch(pieces[0].file, base, int(stops[lo:hi].max()) - base)
             for which, first, last in _segments(owner[lo:hi]):
@@ -321,6 +332,33 @@ class GridArray:
             _assign(part.want, part.want.at[part.lo : part.hi], target, self.fill)
 
 
+@dataclass(frozen=True, slots=True)
+class _Straight:
+    """Pieces that can be read into their rows as they are."""
+
+    file: LocalFile
+    rows: NDArray[np.uint8]
+    at: NDArray[np.int64]
+
+
+def _straight(pieces: list[_Pieces], stored: np.dtype[Any]) -> _Straight | None:
+    """Large raw rows of one chunk whose bytes are those of the rows that they become."""
+    first = pieces[0]
+    if len(pieces) > 1 or first.whole or first.length < _LEAST_STRAIGHT:
+        return None
+    (part,) = first.parts
+    into = part.want.into
+    row = into.nbytes // max(len(into), 1)
+    same = row == first.length and stored == into.dtype and into.flags.c_contiguous
+    if not same or not isinstance(first.file, LocalFile):
+        return None
+    return _Straight(first.file, into.reshape(len(into), -1).view(np.uint8), part.want.at[part.lo : part.hi])
+
+
+def _apart(starts: NDArray[np.int64], straight: _Straight) -> bool:
+    return bool((np.diff(starts) >= straight.rows.shape[1]).all())
+
+
 class _Blame:
     """Says which chunk it was, whatever fails inside."""
 
@@ -334,6 +372,9 @@ class _Blame:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None or not isinstance(error, Exception) or isinstance(error, ReadFailed):
+            return
+        if isinstance(error, OSError) and error.errno is not None:  # the system's: says nothing of the bytes
+            error.add_note(f"while reading {self.name}, chunk {self.chunk}")
             return
         if isinstance(error, SciflowError):
             cause: SciflowError = type(error)(f"{self.name}, chunk {self.chunk}: {error}")

@@ -196,6 +196,15 @@ class LocalFile:
                 )
             done += got
 
+    def read_each(self, offset: int, buffers: list[NDArray[np.uint8]]) -> None:
+        """Fill buffers one after the other from `offset` on, in one operation where the system lets it."""
+        handle = _handle(self.path, lambda fd: self._compare(os.fstat(fd)))
+        got = os.preadv(handle.fd, [each.data for each in buffers], offset)
+        for buffer in buffers:
+            if got < buffer.size:
+                self.read_into(offset + max(got, 0), buffer[max(got, 0) :])
+            got, offset = got - buffer.size, offset + buffer.size
+
 
 def _size_and_time(stat: os.stat_result) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
@@ -295,17 +304,61 @@ class Reading:
         Truncated
             If the file ends before.
         """
-        if offset + length > file.size():  # before memory is asked for: a corrupt table may say anything
-            raise Truncated(
-                f"{file.name}: holds {file.size()} bytes, expected {length} bytes from byte {offset} on; "
-                "the file was cut short: copy it again"
-            )
+        self._expect(file, offset, length)
         if self._scratch.size < length:
             self._scratch = np.empty(length, np.uint8)
         buffer = self._scratch[:length]
         self.count(length)
         file.read_into(offset, buffer)
         return buffer
+
+    def fetch_rows(
+        self,
+        file: LocalFile,
+        starts: NDArray[np.int64],
+        rows: NDArray[np.uint8],
+        at: NDArray[np.int64],
+    ) -> None:
+        """Read pieces of a file straight into their rows, in one operation, over the gaps between them.
+
+        Parameters
+        ----------
+        file : LocalFile
+            Where they are.
+        starts : ndarray, int64, shape (k,)
+            Offsets, ascending; pieces do not overlap. At most 512.
+        rows : ndarray, uint8, shape (slots, bytes)
+            ``rows[at[i]]`` becomes the bytes from ``starts[i]`` on.
+        at : ndarray, int64, shape (k,)
+            Which rows.
+
+        Raises
+        ------
+        Truncated
+            If the file ends before.
+        """
+        first, position = int(starts[0]), int(starts[0])
+        stop = int(starts[-1]) + rows.shape[1]
+        self._expect(file, first, stop - first)
+        widest = int(np.diff(starts).max(initial=0)) - rows.shape[1]
+        if self._scratch.size < widest:
+            self._scratch = np.empty(widest, np.uint8)
+        buffers = []
+        for start, row in zip(starts.tolist(), at.tolist(), strict=True):
+            if start > position:
+                buffers.append(self._scratch[: start - position])
+            buffers.append(rows[row])
+            position = start + rows.shape[1]
+        self.count(stop - first)
+        file.read_each(first, buffers)
+
+    def _expect(self, file: File, offset: int, length: int) -> None:
+        """Before memory is asked for: a corrupt table may say anything."""
+        if offset + length > file.size():
+            raise Truncated(
+                f"{file.name}: holds {file.size()} bytes, expected {length} bytes from byte {offset} on; "
+                "the file was cut short: copy it again"
+            )
 
     def count(self, length: int, ops: int = 1) -> None:
         """Note operations that are done elsewhere, as by h5py."""
