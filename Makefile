@@ -72,11 +72,12 @@ format: .venv/.ready ## Rewrite the sources in the house format
 bench: .venv/.ready ## Compare with the peers; writes CSV and plot into bench/
 	$(BIN)/python -m bench
 
-bench-learned: .venv/.ready ## Compare GWLZ with SZ3 and SZ at equal PSNR; writes CSV, page and figure
-	$(BIN)/python -m bench.bench_learned
+bench-learned: .venv/.ready ## Compare GWLZ and AESZ with SZ3 and SZ; writes CSVs, pages and figures
+	$(BIN)/python -m bench.learned
+	$(BIN)/python -m bench.learned.aesz
 
 bench-loader: .venv/.ready ## Compare SolarLoader with DataLoader on cold files; writes CSV, page and figure
-	$(BIN)/python -m bench.bench_loader
+	$(BIN)/python -m bench.loader
 
 docs: .venv/.docs ## Build the documentation into docs/_build
 	$(BIN)/python -m sphinx -E -W --keep-going -q docs docs/_build

@@ -11,13 +11,13 @@ import pytest
 pytest.importorskip("torch", reason="the loader's bench trains")
 pytest.importorskip("matplotlib", reason="the figures of the bench need matplotlib")
 
-from bench.bench_loader import __main__ as command_line
-from bench.bench_loader.files import Shape, make
-from bench.bench_loader.measure import Row, measured
-from bench.bench_loader.page import write_page
-from bench.bench_loader.readers import Running, readers_of
-from bench.bench_loader.training import TrainingRow
-from bench.bench_loader.workloads import PolicyRow
+from bench.loader import __main__ as command_line
+from bench.loader.files import Shape, make
+from bench.loader.measure import Row, measured
+from bench.loader.page import write_page
+from bench.loader.readers import Running, readers_of
+from bench.loader.training import TrainingRow
+from bench.loader.workloads import PolicyRow
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -1,73 +1,196 @@
-"""``python -m bench.loader``: what each policy reads at equal memory over the same shuffles."""
+"""``python -m bench.loader``: one run, its CSVs, and the page docs/loader-results.md."""
 
 from __future__ import annotations
 
 import argparse
+import csv
+import json
+import os
+import platform
 import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
 
-import numpy as np
+from rich.console import Console
 
-from bench.loader.policies import Epochs, lru, nopfs, ordered_epochs, solar_as_released
-from sciflow.datasets.planning import DescribedSource, Layout, Plan, StorageModel, make_plan
-from sciflow.datasets.planning.order import FeistelOrder
+from bench.loader.files import FIELD, SHAPES, Shape, field_files, make
+from bench.loader.measure import Row, measured
+from bench.loader.page import write_page
+from bench.loader.training import TrainingRow, trained
+from bench.loader.workloads import WORKLOADS, PolicyRow, counted
+from sciflow.datasets.planning import StorageModel
 
-
-def main() -> None:
-    """Count and print."""
-    parser = argparse.ArgumentParser("python -m bench.loader", description=__doc__)
-    parser.add_argument("--samples", type=int, default=19_968)
-    parser.add_argument("--sample-bytes", type=int, default=65_536)
-    parser.add_argument("--nodes", type=int, default=8)
-    parser.add_argument("--batch", type=int, default=32, help="of a node")
-    parser.add_argument("--epochs", type=int, default=8)
-    given = parser.parse_args()
-    order = FeistelOrder(given.samples, 0)
-    width = given.nodes * given.batch
-    whole = given.samples // width * width
-    epochs = [order.permutation(epoch)[:whole].astype(np.int64) for epoch in range(given.epochs)]
-    lines = [
-        "Loads an epoch over N, mean of all but the first; seconds of storage a node and epoch in brackets.",
-        "",
-        "| c | 1 - c | LRU | NoPFS | SOLAR as released | the same, epochs reordered | pin | auto |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    lines += [_row(epochs, part, given) for part in (0.05, 0.25, 0.5, 0.75, 0.9)]
-    sys.stdout.write("\n".join(lines) + "\n")
+ROOT = Path(__file__).resolve().parents[2]
+SLOW = (StorageModel(alpha=1e-3, beta=1e9), StorageModel(alpha=5e-3, beta=3e8))
+PARTS = ("cold", "slow", "field", "training", "workloads")
+T = TypeVar("T")
 
 
-def _row(epochs: Epochs, part: float, given: argparse.Namespace) -> str:
-    slots = int(part * given.samples / given.nodes)
-    sizes = {"nodes": given.nodes, "batch": given.batch, "slots": slots}
-    path = ordered_epochs(epochs, slots * given.nodes)
-    storage = StorageModel()
-    read_alone = storage.alpha + given.sample_bytes / storage.beta
-    cells = [f"{part:g}", f"{1 - part:.3f}"]
-    for found in (
-        lru(epochs, **sizes),
-        nopfs(epochs, **sizes),
-        solar_as_released(epochs, **sizes),
-        solar_as_released([epochs[each] for each in path], **sizes),
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure what was asked for, write the CSVs and the page; return 0."""
+    options = _parser().parse_args(arguments)
+    console, parts = Console(), list(filter(None, options.parts.split(",")))
+    import torch
+
+    torch.set_num_threads(1)
+    began = time.time()
+    for part in parts:
+        rows = list(_PARTS[part](options, console))
+        _write(options.out / f"{part}.csv", rows)
+        console.print(f"{part}: {time.time() - began:.0f} s")
+    if parts:
+        (options.out / "machine.json").write_text(json.dumps(_machine(options), indent=1) + "\n")
+    for path in write_page(
+        [row for part in ("cold", "slow", "field") for row in _read(options.out / f"{part}.csv", Row)],
+        _read(options.out / "training.csv", TrainingRow),
+        _read(options.out / "workloads.csv", PolicyRow),
+        json.loads((options.out / "machine.json").read_text()),
+        options.page,
     ):
-        loads = float(np.mean(found.loads[1:]))
-        cells.append(f"{loads / given.samples:.4f} ({loads * read_alone / given.nodes:.3g} s)")
-    for strategy in ("pin", "auto"):
-        counted = _plan(slots, given, strategy).simulate(len(epochs) - 1).steady
-        seconds = (counted["ops"] * storage.alpha + counted["bytes"] / storage.beta) / given.nodes
-        cells.append(f"{counted['loads'] / given.samples:.4f} ({seconds:.3g} s)")
-    return "| " + " | ".join(cells) + " |"
+        console.print(f"wrote {path}")
+    return 0
 
 
-def _plan(slots: int, given: argparse.Namespace, strategy: str) -> Plan:
-    return make_plan(
-        DescribedSource(layout=Layout(samples=given.samples), sample_bytes=given.sample_bytes),
-        global_batch_size=given.nodes * given.batch,
-        num_nodes=given.nodes,
-        buffer_bytes=slots * given.sample_bytes,
-        strategy=strategy,  # type: ignore[arg-type]
-        order="feistel",
-        storage=StorageModel(),
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m bench.loader", description=__doc__)
+    parser.add_argument("--mib", type=int, default=128, help="MiB of samples a file; 512 or more takes hours")
+    parser.add_argument("--rounds", type=int, default=3, help="of the cold comparison")
+    parser.add_argument("--seconds", type=float, default=1.2, help="of steady state a reader at most")
+    parser.add_argument("--shapes", default="", help="part of the name of a shape; default all")
+    parser.add_argument(
+        "--parts", default=",".join(PARTS), help="what to measure; empty: only write the page"
     )
+    parser.add_argument(
+        "--folder", type=Path, default=ROOT / "out" / "bench" / "loader", help="for the files"
+    )
+    parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results" / "loader")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "loader-results.md")
+    return parser
+
+
+def _cold(options: argparse.Namespace, console: Console) -> Iterator[Row]:
+    """Every reader of every shape, round after round."""
+    from bench.loader.readers import readers_of
+
+    for shape in (each for each in SHAPES if options.shapes in each.name):
+        path = make(shape, options.folder, options.mib << 20)
+        readers = readers_of(shape, path)
+        for number in range(options.rounds):
+            for name, reader in readers.items():
+                yield _told(
+                    measured(
+                        ("cold", shape.name, name, number),
+                        reader,
+                        path,
+                        cold=True,
+                        seconds=options.seconds,
+                        size=options.mib << 20,
+                    ),
+                    console,
+                )
+
+
+def _slow(options: argparse.Namespace, console: Console) -> Iterator[Row]:
+    """The same on emulated storage, where the file is warm and every operation sleeps."""
+    from bench.loader.readers import emulated_readers
+
+    shape = SHAPES[1]
+    path = make(shape, options.folder, options.mib << 20)
+    for model in SLOW:
+        readers = emulated_readers(shape, path, model, pins=model is SLOW[0])
+        for name, reader in readers.items():
+            labels = (_label(model), shape.name, name, 0)
+            size = options.mib << 20
+            yield _told(measured(labels, reader, path, cold=False, seconds=3.0, size=size), console)
+
+
+def _field(options: argparse.Namespace, console: Console) -> Iterator[Row]:
+    """An evolving field, raw and as SZ chunks within a thousandth of its range."""
+    from bench.loader.readers import field_readers
+
+    raw, small = field_files(options.folder, options.mib << 20, 1e-3)
+    for model in (None, *SLOW):
+        for name, (path, reader) in field_readers(raw, small, FIELD.batch, model).items():
+            labels = (_label(model) if model else "cold", "evolving field", name, 0)
+            size = options.mib << 20
+            yield _told(measured(labels, reader, path, cold=model is None, seconds=3.0, size=size), console)
+
+
+def _training(options: argparse.Namespace, console: Console) -> Iterator[TrainingRow]:
+    shape: Shape = SHAPES[1]
+    path = make(shape, options.folder, options.mib << 20)  # 48 steps take 96 MiB
+    for model in (None, SLOW[0]):
+        for row in trained(path, shape, model):
+            console.print(row)
+            yield row
+
+
+def _workloads(options: argparse.Namespace, console: Console) -> Iterator[PolicyRow]:
+    del options, console
+    for model in SLOW:
+        for workload in WORKLOADS:
+            yield from counted(workload, model)
+
+
+_PARTS: dict[str, Any] = {
+    "cold": _cold,
+    "slow": _slow,
+    "field": _field,
+    "training": _training,
+    "workloads": _workloads,
+}
+
+
+def _label(model: StorageModel) -> str:
+    return f"{model.alpha * 1e3:g} ms, {model.beta / 1e9:g} GB/s"
+
+
+def _told(row: Row, console: Console) -> Row:
+    console.print(
+        f"{row.part:16} {row.shape:22} {row.reader:34} {row.mbs:7.0f} MB/s {row.cpu:6.1f} CPU s/GB",
+        style=None,
+    )
+    return row
+
+
+def _machine(options: argparse.Namespace) -> dict[str, Any]:
+    names = ("sciflow", "torch", "h5py", "zarr", "numpy")
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "cores": os.cpu_count(),
+        "processor": platform.machine(),
+        "load": round(os.getloadavg()[2], 1),
+        "mib": options.mib,
+        "rounds": options.rounds,
+        "packages": {name: version(name) for name in names},
+    }
+
+
+def _read(path: Path, kind: type[T]) -> list[T]:
+    if not path.is_file():
+        return []
+    types: dict[str, Any] = {"str": str, "int": int, "float": float}
+    columns = {entry.name: types[str(entry.type)] for entry in fields(kind)}  # type: ignore[arg-type]
+    with path.open(newline="") as file:
+        return [
+            kind(**{name: columns[name](text) for name, text in line.items()})
+            for line in csv.DictReader(file)
+        ]
+
+
+def _write(path: Path, rows: Sequence[Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [entry.name for entry in fields(rows[0])], lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            line = asdict(row)
+            writer.writerow({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in line.items()})
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

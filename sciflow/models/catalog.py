@@ -144,8 +144,8 @@ def make(name: str, *, folder: str | os.PathLike[str] | None = None, watch: Watc
     InvalidArgument, Unsupported, StoreError
         As `sciflow.models.produce` and ``write_model``.
     """
+    from sciflow.models.files import write_whole
     from sciflow.models.fitting import Recipe, produce, write_model
-    from sciflow.models.store import write_whole
 
     asked = entry(name)
     data = _simulated(asked.dataset, tuple(asked.settings.items()))

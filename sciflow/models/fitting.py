@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from sciflow.errors import InvalidArgument, Unsupported
 from sciflow.models.blocks import Blocks, read_blocks
+from sciflow.models.files import write_whole
 from sciflow.models.klt import KLT, fit_klt
 from sciflow.models.linear import fit_linear
 from sciflow.models.model import Kind, Model
-from sciflow.models.store import write_whole
 
 if TYPE_CHECKING:
     import xarray as xr

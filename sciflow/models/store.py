@@ -13,16 +13,16 @@ import binascii
 import hashlib
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
 from sciflow.errors import Corrupt, InvalidArgument, ModelMismatch, StoreError
+from sciflow.models.files import write_whole
 from sciflow.models.model import Model
 
-__all__ = ["INLINE_LIMIT", "Readable", "cache_folder", "find", "inlined", "put", "resolve", "write_whole"]
+__all__ = ["INLINE_LIMIT", "Readable", "cache_folder", "find", "inlined", "put", "resolve"]
 
 INLINE_LIMIT = 16 * 1024
 """Models up to so many bytes are worth carrying inside a codec's config."""
@@ -249,28 +249,3 @@ def _keep(digest: str, data: bytes) -> None:
         write_whole(cache_folder() / digest, data)
     except StoreError:
         return  # a cache that cannot be written to costs time, not the result
-
-
-def write_whole(path: Path, data: bytes) -> Path:
-    """Write a file, whole or not at all: what is at the path is never half of it.
-
-    Raises
-    ------
-    StoreError
-        If it cannot be written.
-    """
-    new: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".new-", delete=False) as file:
-            new = Path(file.name)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        new.chmod(0o644)
-        new.replace(path)
-    except OSError as error:
-        if new is not None:
-            new.unlink(missing_ok=True)
-        raise StoreError(f"{path}: cannot be written ({error.strerror})") from error
-    return path

@@ -28,7 +28,7 @@ from torch import Tensor
 from sciflow.errors import Corrupt, InvalidArgument
 from sciflow.models.autoencoder import Architecture, Autoencoder, directions, sliced_wasserstein
 from sciflow.models.blocks import Blocks
-from sciflow.models.store import write_whole
+from sciflow.models.files import write_whole
 
 __all__ = ["Settings", "Trained", "psnr", "train"]
 

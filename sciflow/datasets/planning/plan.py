@@ -148,7 +148,10 @@ class Plan:
 
     def simulate(self, epochs: int = 4) -> Simulation:
         """Count what all nodes do in the first epochs, without reading anything."""
-        return simulated(self, epochs)
+        if epochs < 1:
+            raise InvalidArgument(f"epochs: found {epochs}, expected at least 1")
+        nodes = [self.epochs(node, stop=epochs) for node in range(self.header.num_nodes)]
+        return simulated(self.header, nodes)
 
     def explain(self) -> str:
         """What was chosen, why, what it should cost, and what the alternatives would."""

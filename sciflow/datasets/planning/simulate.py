@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sciflow.datasets.planning.epoch import EpochPlan
 from sciflow.datasets.planning.header import Header
-from sciflow.errors import InvalidArgument
-
-if TYPE_CHECKING:
-    from sciflow.datasets.planning.plan import Plan
 
 __all__ = ["Counters", "Simulation", "counted", "simulated"]
 
@@ -80,29 +76,21 @@ class Simulation:
         return json.dumps({"epochs": [asdict(each) for each in self.epochs], "steady": self.steady})
 
 
-def simulated(plan: Plan, epochs: int) -> Simulation:
-    """Walk through the first epochs of all nodes.
+def simulated(header: Header, nodes: Sequence[Iterator[EpochPlan]]) -> Simulation:
+    """Walk through the epochs of all nodes.
 
     Parameters
     ----------
-    plan : Plan
-        The plan.
-    epochs : int
-        How many.
+    header : Header
+        Of the plan.
+    nodes : sequence of iterator of EpochPlan
+        The same epochs of each node.
 
     Returns
     -------
     Simulation
-
-    Raises
-    ------
-    InvalidArgument
-        For fewer than one epoch.
     """
-    if epochs < 1:
-        raise InvalidArgument(f"epochs: found {epochs}, expected at least 1")
-    nodes = [plan.epochs(node, stop=epochs) for node in range(plan.header.num_nodes)]
-    return Simulation(epochs=tuple(counted(plan.header, list(each)) for each in zip(*nodes, strict=True)))
+    return Simulation(epochs=tuple(counted(header, list(each)) for each in zip(*nodes, strict=True)))
 
 
 def counted(header: Header, nodes: list[EpochPlan]) -> Counters:

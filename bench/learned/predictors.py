@@ -1,9 +1,9 @@
 """What learned predictors of blocks would save: estimated bits next to SZ's bytes, on runs of other seeds.
 
-``python -m bench.bench_models`` simulates the fields, predicts them with the catalogue's models and prints a
-table; ``--csv FILE`` writes it. SZ's column are bytes of real streams at level balanced and max; the others
-are entropies (`sciflow.models.estimate`) of latents and of codes within the same bound, without the model
-itself.
+``python -m bench.learned.predictors`` simulates the fields, predicts them with the catalogue's models and
+prints a table; ``--csv FILE`` writes it. SZ's column are bytes of real streams at level balanced and max;
+the others are entropies (`sciflow.models.estimate`) of latents and of codes within the same bound, without
+the model itself.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def methods(models: list[Model], field: NDArray[np.float32], rel: float) -> Iter
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser("python -m bench.bench_models", description=__doc__)
+    parser = argparse.ArgumentParser("python -m bench.learned.predictors", description=__doc__)
     parser.add_argument("--csv", type=Path, help="where to write the table")
     parser.add_argument("--data", type=Path, help="folder of <dataset>.nc, of other seeds; else simulated")
     options = parser.parse_args()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.bench_learned.measure import BASES, Row, psnr_of
-from bench.bench_learned.networks import NetworkRow
+from bench.learned.measure import BASES, Row, psnr_of
+from bench.learned.networks import NetworkRow
 
 __all__ = ["write_page"]
 
@@ -149,7 +149,7 @@ def _networks(rows: Sequence[NetworkRow]) -> str:
         "The same SZ stream at 1e-2 of the range for all. *Within the bound*: corrections that break it "
         "are taken back, and the\nbytes count what marks them. Training on one thread of the CPU, for the "
         "wall seconds that are named, which are fewer of\nthe processor where it is shared. NeurLZ's recipe "
-        "is the bench's own (`bench/bench_learned/neurlz.py`), without siblings.\n\n"
+        "is the bench's own (`bench/learned/neurlz.py`), without siblings.\n\n"
     )
     return note + _table(head, map(line, rows))
 

@@ -1,4 +1,4 @@
-"""docs/aesz-results.md and its figure, from the rows of `bench.bench_learned.aesz`."""
+"""docs/aesz-results.md and its figure, from the rows of `bench.learned.aesz`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["write_page"]
 Row = dict[str, str]
 _INTRO = """# AESZ: what was measured
 
-Bytes of one snapshot that no model has seen (`python -m bench.bench_learned.aesz`). The catalogue's
+Bytes of one snapshot that no model has seen (`python -m bench.learned.aesz`). The catalogue's
 models meet runs of another seed; those of real series are fitted on their first snapshots and the last
 one is coded. The model's own bytes are stored once a store and are in a column of their own; 0 where the
 stream is that of SZ and needs no model. pysz is SZ3, hdf5-sz is SZ2. PSNR is over the range of the

@@ -8,10 +8,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.bench_loader.files import SHAPES
-from bench.bench_loader.measure import Row
-from bench.bench_loader.training import TrainingRow
-from bench.bench_loader.workloads import PolicyRow
+from bench.loader.files import SHAPES
+from bench.loader.measure import Row
+from bench.loader.training import TrainingRow
+from bench.loader.workloads import PolicyRow
 from bench.markdown import table
 
 __all__ = ["write_page"]

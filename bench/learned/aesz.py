@@ -1,4 +1,4 @@
-"""``python -m bench.bench_learned.aesz``: AESZ, SZ and its peers on snapshots that no model has seen.
+"""``python -m bench.learned.aesz``: AESZ, SZ and its peers on snapshots that no model has seen.
 
 Models of the catalogue meet a run of another seed; those of real series are fitted on their first snapshots,
 and the last one is coded. Writes a CSV, and docs/aesz-results.md with a figure.
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.bench_models import snapshot
+from bench.learned.predictors import snapshot
 from bench.protocol import Array, Task, load
 from sciflow import AESZ, SZ, Bound
 from sciflow.codecs import aesz
@@ -121,9 +121,9 @@ def _made(dataset: str, variable: str, folder: Path | None) -> Array:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure or read, and write the page; return 0."""
-    from bench.bench_learned.aesz_page import write_page
+    from bench.learned.aesz_page import write_page
 
-    parser = argparse.ArgumentParser("python -m bench.bench_learned.aesz", description=__doc__)
+    parser = argparse.ArgumentParser("python -m bench.learned.aesz", description=__doc__)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder of series")
     parser.add_argument("--made", type=Path, help="folder of <dataset>.npy, of other seeds; else simulated")
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results" / "learned" / "aesz.csv")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.bench_loader.files import paths_of
-from bench.bench_loader.readers import Reader
+from bench.loader.files import paths_of
+from bench.loader.readers import Reader
 
 __all__ = ["Cache", "Row", "measured"]
 

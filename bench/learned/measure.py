@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.bench_learned.bases import SZ3, filters
+from bench.learned.bases import SZ3, filters
 from bench.protocol import Array
 from sciflow import Bound
 from sciflow.codecs import gwlz

@@ -9,9 +9,9 @@ from functools import partial
 
 import numpy as np
 
-from bench.bench_learned import neurlz
-from bench.bench_learned.bases import filters
-from bench.bench_learned.measure import psnr_of
+from bench.learned import neurlz
+from bench.learned.bases import filters
+from bench.learned.measure import psnr_of
 from bench.protocol import Array
 from sciflow import Bound
 from sciflow._engine import native

@@ -1,4 +1,4 @@
-"""``python -m bench.bench_learned``: one run, its CSV, and the tables of docs/gwlz-results.md."""
+"""``python -m bench.learned``: one run, its CSV, and the tables of docs/gwlz-results.md."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from bench.bench_learned.bases import leading
-from bench.bench_learned.measure import BASES, Row, measure
-from bench.bench_learned.networks import FIELDS, NetworkRow, compare
-from bench.bench_learned.page import write_page
-from bench.bench_learned.scene import scene
 from bench.fields import read, shared_sources
+from bench.learned.bases import leading
+from bench.learned.measure import BASES, Row, measure
+from bench.learned.networks import FIELDS, NetworkRow, compare
+from bench.learned.page import write_page
+from bench.learned.scene import scene
 
 ROOT = Path(__file__).resolve().parents[2]
 RELS = (1e-2, 1e-3, 1e-4)
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m bench.bench_learned", description=__doc__)
+    parser = argparse.ArgumentParser("python -m bench.learned", description=__doc__)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder of fields")
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results" / "learned" / "gwlz.csv")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "gwlz-results.md")

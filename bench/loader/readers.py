@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, DistributedSampler
 
-from bench.bench_loader.files import Shape
+from bench.loader.files import Shape
 from sciflow.datasets.loading import EmulatedStorage, FieldDataset, SolarLoader
 from sciflow.datasets.planning import StorageModel, make_plan
 from sciflow.datasets.sources import HDF5Source, Source, ZarrSource

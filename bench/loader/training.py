@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, DistributedSampler
 
-from bench.bench_loader.files import Shape
-from bench.bench_loader.measure import Cache
-from bench.bench_loader.readers import H5Samples, RawSamples, open_file
+from bench.loader.files import Shape
+from bench.loader.measure import Cache
+from bench.loader.readers import H5Samples, RawSamples, open_file
 from sciflow.datasets.loading import EmulatedStorage, SolarLoader
 from sciflow.datasets.planning import StorageModel, make_plan
 

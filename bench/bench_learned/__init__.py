@@ -1,1 +1,0 @@
-"""GWLZ against its bases at equal PSNR: ``python -m bench.bench_learned``."""

@@ -1,0 +1,1 @@
+"""GWLZ against its bases at equal PSNR: ``python -m bench.learned``."""
