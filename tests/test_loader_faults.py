@@ -26,11 +26,18 @@ N, G = 160, 16
 
 @pytest.fixture(autouse=True)
 def nothing_is_left() -> Iterator[None]:
+    before = shared_memory()
     yield
     gc.collect()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("sciflow")]
+    assert shared_memory() <= before
+
+
+def shared_memory() -> set[str]:
+    """Files of shared memory that this process has mapped."""
     maps = Path("/proc/self/maps")
-    assert not maps.exists() or "/dev/shm" not in maps.read_text()
+    lines = maps.read_text().splitlines() if maps.exists() else []
+    return {line.split(maxsplit=5)[5] for line in lines if "/dev/shm" in line}
 
 
 def stored(path: Path, **layout: Any) -> HDF5Source:
