@@ -29,7 +29,7 @@ SHAPES = {8: (128, 128, 128), 16: (128, 128, 256), 32: (128, 256, 256), 64: (256
 QUICK_SHAPES = {1: (64, 64, 64)}
 THREADS = (1, 2)
 BOUND = 1e-3
-REPEATS = 7
+REPEATS = 11
 
 
 def tasks(setting: Setting) -> list[Record]:
