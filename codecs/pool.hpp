@@ -19,6 +19,11 @@ class Pool {
     static constexpr size_t SLOTS = 64;
 
     Pool(size_t objects, size_t bytes) : objects_(objects < SLOTS ? objects : SLOTS), most_bytes_(bytes) {}
+    ~Pool() {
+        for (std::atomic<T*>& slot : slots_) delete slot.load();
+    }
+    Pool(const Pool&) = delete;
+    Pool& operator=(const Pool&) = delete;
 
     std::unique_ptr<T> take() {
         for (size_t k = 0; k < objects_; ++k) {
