@@ -5,6 +5,7 @@ Another codec is a `NumcodecsCodec` with an id, the class of its configuration, 
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -39,11 +40,13 @@ class NumcodecsCodec(Codec, Generic[_Config]):  # type: ignore[misc] # numcodecs
         """Return the array of a stream, or `out`, filled."""
         return self._decode(buf, out)
 
+    @abstractmethod
     def _encode(self, array: NDArray[Any]) -> bytes:
-        raise NotImplementedError
+        """Return the stream of an array."""
 
+    @abstractmethod
     def _decode(self, buf: Any, out: Any) -> NDArray[Any]:
-        raise NotImplementedError
+        """Return the array of a stream, or `out`, filled."""
 
     def get_config(self) -> dict[str, Any]:
         """The codec's id and arguments, as strict JSON."""

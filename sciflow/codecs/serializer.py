@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
@@ -41,13 +42,13 @@ class Serializer(ArrayBytesCodec, Generic[_Config]):
 
     config: _Config
 
+    @abstractmethod
     def _encode(self, array: NDArray[Any], spec: ArraySpec) -> bytes:
         """Return the stream of a chunk, which is of native byte order."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _decode(self, stream: NDArray[np.uint8], spec: ArraySpec) -> NDArray[Any]:
         """Return the chunk of a stream."""
-        raise NotImplementedError
 
     def _check_array(self, dtype: np.dtype[Any], *, ndim: int) -> None:
         sz.check_dtype(dtype, ndim=ndim)
