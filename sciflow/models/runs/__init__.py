@@ -13,10 +13,29 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sciflow.models.runs.config import Config, load_config, to_toml
+    from sciflow.models.runs.data import Data, Splits, open_data
+    from sciflow.models.runs.loop import Result, train
+    from sciflow.models.runs.predicting import Predictor, predict
 
-__all__ = ["Config", "load_config", "to_toml"]
+__all__ = [
+    "Config",
+    "Data",
+    "Predictor",
+    "Result",
+    "Splits",
+    "load_config",
+    "open_data",
+    "predict",
+    "to_toml",
+    "train",
+]
 
-_HOME = dict.fromkeys(["Config", "load_config", "to_toml"], "config")
+_HOME = {
+    **dict.fromkeys(["Config", "load_config", "to_toml"], "config"),
+    **dict.fromkeys(["Data", "Splits", "open_data"], "data"),
+    **dict.fromkeys(["Result", "train"], "loop"),
+    **dict.fromkeys(["Predictor", "predict"], "predicting"),
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -49,22 +49,22 @@ class DataConfig(_Section):
     inputs: Names = Field(min_length=1, description="Variables that are the channels of the input.")
     targets: Names = Field(
         default=(),
-        description="Variables to predict; empty for next-step (the inputs later) and for unsupervised models.",
+        description="Variables to predict; empty for next-step (the inputs later) and unsupervised models.",
     )
     layout: Literal["samples", "next-step", "pdebench", "well"] = Field(
         default="samples",
-        description="samples: a row is a sample. next-step: a row is a trajectory (time, ...), a state predicts "
-        "the next one. pdebench, well: trajectories as these collections store them.",
+        description="samples: a row is a sample. next-step: a row is a trajectory (time, ...), a state "
+        "predicts the next one. pdebench, well: trajectories as these collections store them.",
     )
     normalise: Literal["standard", "none", "maximum"] = Field(
         default="standard",
-        description="standard: mean 0, deviation 1. maximum: largest magnitude 1. By the training split alone.",
+        description="standard: mean 0, deviation 1. maximum: largest magnitude 1. Of the training split.",
     )
     validation: float = Field(
         default=0.1,
         gt=0,
         lt=1,
-        description="Part of the samples, or trajectories, that choose the best epoch.",
+        description="Part of the samples, or trajectories, that judges each epoch.",
     )
     test: float = Field(
         default=0.1, ge=0, lt=1, description="Part that no training sees; `sciflow evaluate` uses it."
@@ -83,7 +83,7 @@ class DataConfig(_Section):
     def _leaves_samples(self) -> DataConfig:
         if self.validation + self.test >= 1:
             raise ValueError(
-                f"validation + test = {self.validation + self.test:g} leave nothing to train on, expected below 1"
+                f"validation + test = {self.validation + self.test:g} leave nothing to train on; expected < 1"
             )
         for name, names in (("inputs", self.inputs), ("targets", self.targets)):
             if len(set(names)) != len(names):
@@ -155,7 +155,7 @@ class Config(_Section):
     Raises
     ------
     pydantic.ValidationError
-        If a value is out of its domain or a key is unknown; `load_config` and `Config.of` make one line of it.
+        If a value is out of its domain or a key is unknown; `Config.of` makes one line of it.
 
     Examples
     --------
