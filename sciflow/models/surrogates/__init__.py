@@ -9,7 +9,7 @@ x: float32 (batch, channel, *space)     prediction: (batch, channel', *space) or
 
 >>> from sciflow.models import surrogates
 >>> surrogates.names()
-('ptychonn',)
+('autophasenn', 'cosmoflow', 'fno', 'ptychonn', 'unet')
 
 A class of your own goes by its place, ``"package.module:Class"``, wherever a name goes; what it must have is
 in `sciflow.models.surrogates.base`. Names load nothing heavy; `build` and `describe` load torch.
@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 __all__ = ["Description", "SampleSpec", "Surrogate", "build", "describe", "names"]
 
 _PLACES = {
+    "autophasenn": "sciflow.models.surrogates.autophasenn:AutoPhaseNN",
+    "cosmoflow": "sciflow.models.surrogates.cosmoflow:CosmoFlow",
+    "fno": "sciflow.models.surrogates.fno:FNO",
     "ptychonn": "sciflow.models.surrogates.ptychonn:PtychoNN",
+    "unet": "sciflow.models.surrogates.unet:UNet",
 }
 
 
