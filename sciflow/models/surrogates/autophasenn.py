@@ -13,7 +13,7 @@ error of magnitudes. The arrangement (``width`` times 1, 2, 4, 8 channels; decod
 that the object fills half of each side) is that of the authors' PyTorch code
 (github.com/YudongYao/AutoPhaseNN, ``PyTorch/AutoPhaseNN_model.py``).
 
-Parameters at the paper's size (64^3 cells, ``width=32, levels=4``): 7,003,106. We found no count in the paper.
+Parameters at the paper's size (64^3 cells, ``width=32, levels=4``): 7,003,106; we know of none in the paper.
 
 Ours: the error is relative and the scale of the estimate is that of least squares, so that data may be on
 any scale (theirs have the scale of the simulation), and the input is divided by its maximum. An object is

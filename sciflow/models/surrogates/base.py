@@ -22,8 +22,9 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields
-from typing import Any, ClassVar, TypeVar
+from dataclasses import dataclass
+from types import UnionType
+from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -177,7 +178,7 @@ def settings_of(kind: type[T], given: Mapping[str, Any], name: str) -> T:
     Parameters
     ----------
     kind : type
-        A dataclass whose fields all have defaults; a value must be of the type of its default.
+        A dataclass whose fields all have defaults; a value must be of the type of its field.
     given : mapping
         What differs from the defaults.
     name : str
@@ -188,27 +189,28 @@ def settings_of(kind: type[T], given: Mapping[str, Any], name: str) -> T:
     InvalidArgument
         If a setting is unknown, of another type, or out of its domain.
     """
-    defaults = {each.name: each.default for each in fields(kind)}  # type: ignore[arg-type]
-    unknown = [key for key in given if key not in defaults]
+    kinds = get_type_hints(kind)
+    unknown = [key for key in given if key not in kinds]
     if unknown:
         raise InvalidArgument(
-            f"{name}: unknown setting {', '.join(map(repr, unknown))}; known: {', '.join(defaults)}"
+            f"{name}: unknown setting {', '.join(map(repr, unknown))}; known: {', '.join(kinds)}"
         )
     try:
-        return kind(**{key: _value(key, value, defaults[key]) for key, value in given.items()})
+        return kind(**{key: _value(key, value, kinds[key]) for key, value in given.items()})
     except InvalidArgument as error:
         raise InvalidArgument(f"{name}: {error}") from error
 
 
-def _value(key: str, value: Any, default: Any) -> Any:
+def _value(key: str, value: Any, kind: Any) -> Any:
+    allowed = [get_origin(one) or one for one in (get_args(kind) if isinstance(kind, UnionType) else [kind])]
     if isinstance(value, list):
         value = tuple(value)
-    wanted = type(default)
-    if wanted is float and type(value) is int:
+    if type(value) is int and allowed == [float]:
         value = float(value)
-    if default is MISSING or type(value) is wanted or (isinstance(value, tuple) and wanted is int):
-        return value
-    raise InvalidArgument(f"setting {key}: found {value!r}, expected {wanted.__name__}, such as {default!r}")
+    if type(value) not in allowed:
+        expected = " or ".join(one.__name__ for one in allowed)
+        raise InvalidArgument(f"setting {key}: found {value!r}, expected {expected}")
+    return value
 
 
 def check_choice(key: str, value: str, choices: Mapping[str, Any] | tuple[str, ...]) -> None:

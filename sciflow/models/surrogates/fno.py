@@ -106,8 +106,11 @@ class SpectralConvolution(nn.Module):
         super().__init__()
         *others, last = modes
         kept = (*(2 * one for one in others), last)
-        # real and imaginary part are the last axis: complex parameters are not everywhere taken
-        self.weight = nn.Parameter(torch.randn(before, after, *kept, 2) / math.sqrt(2 * before))
+        self.shape = (before, after, *kept)
+        # Real and imaginary part on the last axis: complex parameters are not taken everywhere. Three axes:
+        # parameters of four and five change their layout with ``to(memory_format=...)``.
+        weight = torch.randn(before * after, math.prod(kept), 2) / math.sqrt(2 * before)
+        self.weight = nn.Parameter(weight)
         ends = [(slice(None, one), slice(-one, None)) for one in others]
         self.corners: list[Any] = [(..., *corner, slice(None, last)) for corner in itertools.product(*ends)]
 
@@ -115,7 +118,7 @@ class SpectralConvolution(nn.Module):
         """Return a field, shape (batch, after, *space), of `x`, shape (batch, before, *space)."""
         axes = tuple(range(2, x.ndim))
         spectrum = torch.fft.rfftn(x, dim=axes)
-        weight = torch.view_as_complex(self.weight)
+        weight = torch.view_as_complex(self.weight).reshape(self.shape)
         shape = (len(x), weight.shape[1], *spectrum.shape[2:])
         product = torch.zeros(shape, dtype=spectrum.dtype, device=x.device)
         for corner in self.corners:
