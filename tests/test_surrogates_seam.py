@@ -257,7 +257,7 @@ def test_bfloat16_stays_near(case: str) -> None:
     assert loss.dtype == torch.float32
     assert all(bool(p.grad.isfinite().all()) for p in surrogate.parameters() if p.grad is not None)
     spread = float(full.detach().std())
-    assert float((half.float() - full).square().mean().sqrt()) < 0.05 * max(spread, 0.1)
+    assert float((half.float() - full).detach().square().mean().sqrt()) < 0.05 * max(spread, 0.1)
 
 
 @EACH
