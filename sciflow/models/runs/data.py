@@ -182,9 +182,9 @@ class Data:
             return x, None
         targets = {name: taken[name][:, 1] if ahead else taken[name] for name in self.targets}
         wanted = [self.normalisation.apply(name, targets[name]) for name in self.targets]
-        return x, torch.stack(wanted, 1) if self.is_field else torch.cat(
-            [w.reshape(len(w), -1) for w in wanted], 1
-        )
+        if self.is_field:
+            return x, torch.stack(wanted, 1)
+        return x, torch.cat([values.reshape(len(values), -1) for values in wanted], 1)
 
     def input_of(
         self,
@@ -296,8 +296,8 @@ def _open(config: DataConfig) -> tuple[Source, int]:
     time, *space = _one_shape(names, shapes, "inputs and targets")
     if time < 2 or not space:
         raise InvalidArgument(
-            f"{config.path}: {names[0]} has rows of shape {shapes[names[0]]}, expected (time, *space), two times "
-            'at least; layout = "samples" takes rows that are samples'
+            f"{config.path}: {names[0]} has rows of shape {shapes[names[0]]}, expected (time, *space) with "
+            'two times; layout = "samples" takes rows that are samples'
         )
     return rows.crops((2, *space), stride=(1, *space)), time - 1
 

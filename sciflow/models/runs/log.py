@@ -76,8 +76,8 @@ class RunLog:
         if self._board is not None and history:
             self._board.add_scalar("validation/loss", history[-1]["validation"], int(history[-1]["step"]))
 
-    def figure(self, history: Sequence[Mapping[str, float]]) -> None:
-        """Draw the curves into ``curves.png``, where matplotlib is installed."""
+    def _draw(self, history: Sequence[Mapping[str, float]]) -> None:
+        """Draw ``curves.png``, where matplotlib is installed."""
         try:
             from matplotlib.figure import Figure
         except ImportError:
@@ -96,9 +96,11 @@ class RunLog:
         made.savefig(image, format="png", dpi=100)
         write_whole(self.folder / "curves.png", image.getvalue())
 
-    def close(self) -> None:
-        """Close the files."""
+    def close(self, history: Sequence[Mapping[str, float]]) -> None:
+        """Close the files, and draw the curves."""
         self._file.close()
+        if history:
+            self._draw(history)
         if self._board is not None:
             self._board.close()
 
