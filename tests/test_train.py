@@ -127,6 +127,20 @@ def test_trajectories_are_split_whole(tmp_path: Path) -> None:
     assert other.train.fingerprint() != splits.train.fingerprint()
 
 
+def test_one_trajectory_is_split_in_time(tmp_path: Path) -> None:
+    path = tmp_path / "series.h5"
+    with h5py.File(path, "w") as file:
+        file["u"] = np.arange(20, dtype="f4")[None, :, None, None] * np.ones((1, 1, SIDE, SIDE), "f4")
+    config = tiny_config(
+        tmp_path, data={"path": str(path), "inputs": ["u"], "targets": [], "layout": "next-step"}
+    )
+    splits, _ = open_data(config)
+    assert splits.test is not None
+    parts = (splits.train, splits.validation, splits.test)
+    states = [np.unique(part.take(range(len(part)))["u"][..., 0, 0]).tolist() for part in parts]
+    assert states == [list(range(14)), [14, 15, 16], [17, 18, 19]]
+
+
 def test_statistics_are_of_the_training_split_alone(tmp_path: Path) -> None:
     config = tiny_config(tmp_path)
     splits, before = open_data(config)
@@ -263,10 +277,10 @@ def test_a_run_that_diverges_says_where(tmp_path: Path) -> None:
     ("changes", "said"),
     [
         ({"train": {"batch_size": 100}}, "train.batch_size = 100: the training split has 38 samples"),
-        ({"data": {"inputs": ["q"]}}, "no data set 'q'; it has p, u, x, y"),
+        ({"data": {"inputs": ["q"]}}, "'q'"),
         ({"data": {"inputs": ["x", "p"]}}, "expected one shape"),
         ({"data": {"targets": []}}, "learns from targets"),
-        ({"data": {"layout": "next-step", "inputs": ["p"], "targets": []}}, "expected .time"),
+        ({"data": {"layout": "next-step", "inputs": ["p"], "targets": []}}, "expected .channel, .space"),
         ({"data": {"test": 0.5, "validation": 0.49}}, "none is left to train on"),
         ({"data": {"buffer": "1kB"}}, "buffer_bytes: found 1000"),
         ({"model": {"name": "nothing"}}, "surrogate: found 'nothing', expected one of"),

@@ -1,7 +1,7 @@
 """A run that is killed at any point goes on to the same losses and weights, bit for bit.
 
-Points are calls that a run makes, also those of the thread that writes checkpoints: before a gradient, a part of
-a file, an fsync, a rename. ``SCIFLOW_KILLS=20`` tries that many; each is a process of its own.
+Points are calls that a run makes, also those of the thread that writes checkpoints: before a gradient, a
+part of a file, an fsync, a rename. ``SCIFLOW_KILLS=20`` tries that many; each is a process of its own.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def counted(call):
     return with_count
 
 for owner, name in (
-    (Run, "gradients"), (Run, "advance"), (_Hashed, "write"), (os, "fsync"), (Path, "replace"), (Path, "unlink"),
+    (Run, "gradients"), (Run, "advance"), (_Hashed, "write"),
+    (os, "fsync"), (Path, "replace"), (Path, "unlink"),
 ):
     setattr(owner, name, counted(getattr(owner, name)))
 

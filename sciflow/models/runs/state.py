@@ -185,7 +185,7 @@ class Run:
             return
         keep = min(self.config.train.ema, (1 + self.step) / (10 + self.step))
         for name, value in self.network.state_dict().items():
-            if value.is_floating_point():
+            if value.is_floating_point() or value.is_complex():
                 self.ema[name].lerp_(value, 1 - keep)
             else:
                 self.ema[name].copy_(value)
