@@ -29,9 +29,7 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-def test_it_trains_and_says_where(
-    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_it_trains_and_says_where(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "elsewhere"
     assert run(["train", str(config), "--set", "train.epochs=1", "--out", str(out)]) == 0
     said = capsys.readouterr()
