@@ -72,6 +72,22 @@ def test_predictions_are_in_the_units_of_the_data(tmp_path: Path) -> None:
         predict(folder, x[:, :3])
 
 
+def test_a_network_may_learn_without_targets(tmp_path: Path) -> None:
+    config = tiny_config(
+        tmp_path,
+        data={"targets": [], "normalise": "maximum"},
+        model={"name": "tests.tiny_surrogate:Mirror"},
+        train={"epochs": 20, "rate": 0.05},
+    )
+    result = train(config)
+    assert result.validation < 0.1 * result.history[0]["validation"]
+    with h5py.File(config.data.path) as file:
+        x = file["x"][:3]
+    found = predict(result.folder, x)  # as the network gives it: it predicts no variable of the file
+    assert found.shape == (3, 1, SIDE, SIDE)
+    np.testing.assert_allclose(found[:, 0], x / abs(x).max(), atol=1.5)
+
+
 def test_gradients_of_several_batches_are_those_of_a_large_one(tmp_path: Path) -> None:
     losses = []
     for name, size, times in (("one", 16, 1), ("four", 4, 4)):

@@ -84,6 +84,7 @@ def epochs_of(folder: Path) -> list[str]:
     return [row.rsplit(",", 1)[0] for row in (folder / "epochs.csv").read_text().splitlines()]
 
 
+@pytest.mark.timeout(300 + 60 * KILLS)
 def test_killed_anywhere_it_goes_on_as_if_it_had_not_been(tmp_path: Path, repository: Path) -> None:
     import torch
 
@@ -94,7 +95,7 @@ def test_killed_anywhere_it_goes_on_as_if_it_had_not_been(tmp_path: Path, reposi
         [sys.executable, "-c", SCRIPT, str(tmp_path), *points],
         capture_output=True,
         text=True,
-        timeout=280 + 20 * KILLS,
+        timeout=280 + 60 * KILLS,
         check=False,
         cwd=repository,
         env={**os.environ, "PYTHONPATH": str(repository)},

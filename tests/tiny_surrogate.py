@@ -48,6 +48,25 @@ class Tiny(Surrogate):
         return found * torch.nan if bad else found
 
 
+class Mirror(Surrogate):
+    """Learns to give back what it gets, without a target."""
+
+    settings_class = Settings
+    about, paper, takes, supervised = "a convolution", "none", "input (C, y, x)", False
+
+    def __init__(self, spec: SampleSpec, settings: Settings) -> None:
+        super().__init__(spec, settings)
+        self.net = nn.Conv2d(spec.input[0], spec.input[0], 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.net(x)
+        return found
+
+    def loss(self, prediction: Tensor, x: Tensor, target: Tensor | None) -> Tensor:
+        assert target is None
+        return (prediction - x).square().mean()
+
+
 def make_file(path: Path) -> Path:
     """Fields x, y = 3 (running mean of x) + 1, their mean as a parameter, and trajectories that decay."""
     rng = np.random.default_rng(0)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sciflow.models.runs.data import Data, Splits, open_data
     from sciflow.models.runs.loop import Result, train
     from sciflow.models.runs.predicting import Predictor, predict
+    from sciflow.models.runs.recipes import find_config, recipe_names
 
 __all__ = [
     "Config",
@@ -23,9 +24,11 @@ __all__ = [
     "Predictor",
     "Result",
     "Splits",
+    "find_config",
     "load_config",
     "open_data",
     "predict",
+    "recipe_names",
     "to_toml",
     "train",
 ]
@@ -35,6 +38,7 @@ _HOME = {
     **dict.fromkeys(["Data", "Splits", "open_data"], "data"),
     **dict.fromkeys(["Result", "train"], "loop"),
     **dict.fromkeys(["Predictor", "predict"], "predicting"),
+    **dict.fromkeys(["find_config", "recipe_names"], "recipes"),
 }
 
 

@@ -129,7 +129,8 @@ def train(
     with place(device) as here, Checkpoints(folder / "checkpoints", keep=config.checkpoint.keep) as saved:
         if here.shared(not resume and bool(saved.paths())):
             raise StoreError(f"{folder}: has a run already; resume it (--resume), or choose another out")
-        with _threads(config.train.threads), _memory(config), torch.random.fork_rng():
+        devices = [here.device] if here.device.type == "cuda" else []
+        with _threads(config.train.threads), _memory(config), torch.random.fork_rng(devices):
             loaded = saved.load_latest()
             with start(config, here, None if loaded is None else loaded.state) as run:
                 stopped = _Loop(run, saved, watch).run(progress)

@@ -147,7 +147,7 @@ class Run:
                 loss = self._loss(batch) / len(batches)
                 loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
-        norm = nn.utils.get_total_norm([p.grad for p in self.network.parameters() if p.grad is not None])
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), math.inf)  # measures, cuts nothing
         return float(total), float(norm)
 
     def _loss(self, batch: Batch) -> Tensor:
@@ -317,7 +317,7 @@ def build_network(config: Config, data: Data) -> Surrogate:
         raise InvalidArgument(
             f"data.targets: {config.model.name} learns from targets; name variables to predict"
         )
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_mixed(config.seed, -1, 0))
         return build(config.model.name, spec, config.model.settings)
 
@@ -348,9 +348,9 @@ def _plan(config: Config, here: Place, source: Source, path: Path) -> str:
         except StalePlan:
             pass
         else:
-            asked = (here.world, config.train.batch_size, config.seed)
-            header = plan.header
-            if (header.num_nodes, header.global_batch_size, header.seed) == asked:
+            header, slots = plan.header, config.data.buffer_bytes // source.sample_bytes
+            found = (header.num_nodes, header.global_batch_size, header.seed, header.slots)
+            if found == (here.world, config.train.batch_size, config.seed, slots):
                 return header.to_json()
     made = make_plan(
         source,
