@@ -179,8 +179,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Result:
     return train(tiny_config(tmp_path_factory.mktemp("whole")))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
-@pytest.mark.parametrize("at", [1, 3, 4])
+@pytest.mark.parametrize(
+    ("number", "at"), [(signal.SIGTERM, 1), (signal.SIGUSR1, 3), (signal.SIGTERM, 4), (signal.SIGINT, 2)]
+)
 def test_a_signal_saves_and_the_rest_is_as_without_it(
     tmp_path: Path, whole: Result, number: signal.Signals, at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

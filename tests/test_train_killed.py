@@ -18,7 +18,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("pydantic")
 
-KILLS = int(os.environ.get("SCIFLOW_KILLS", "6"))
+KILLS = int(os.environ.get("SCIFLOW_KILLS", "4"))
 
 SCRIPT = '''
 import multiprocessing, os, pathlib, signal, sys, threading, traceback
