@@ -13,7 +13,7 @@ Parameters at the paper's size (a box of 128^3 cells, 1 channel, 3 parameters): 
 weights in the authors' code. For 32^3 as well: pooling stops at a side of 2.
 
 Ours: convolutions keep the sides, with zeros or, for a whole periodic box, periodically, and every halving is
-a pool; theirs lose cells at the edges, and one convolution has a stride.
+a pool (theirs lose cells at the edges, and one convolution has a stride). Weights start as by He et al.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from sciflow.models.surrogates.base import (
     check_choice,
     check_divisible,
 )
-from sciflow.models.surrogates.blocks import PADDINGS, convolution
+from sciflow.models.surrogates.blocks import PADDINGS, convolution, scaled
 
 __all__ = ["CosmoFlow", "Settings"]
 
@@ -123,6 +123,7 @@ class CosmoFlow(Surrogate):
         for inputs, outputs in zip(sizes, settings.dense, strict=False):
             head += [nn.Dropout(settings.dropout), nn.Linear(inputs, outputs), nn.LeakyReLU(settings.slope)]
         self.head = nn.Sequential(*head, nn.Dropout(settings.dropout), nn.Linear(sizes[-1], spec.target[0]))
+        scaled(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return parameters, shape (batch, P), of boxes, shape (batch, C, z, y, x)."""

@@ -13,7 +13,7 @@ phase.
 Parameters at the paper's size (64 x 64, ``width=32``): 1,247,074. The authors' PyTorch code
 (github.com/mcherukara/PtychoNN, ``PyTorch/CNN_encoder_decoder``) has as many.
 
-Ours: other widths, depths and sides. ``levels`` and ``width`` of the defaults are the paper's.
+Ours: other widths, depths and sides; the defaults are the paper's. Weights start as He et al. draw them.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from sciflow.models.surrogates.base import (
     check_divisible,
     check_fields,
 )
+from sciflow.models.surrogates.blocks import scaled
 
 __all__ = ["PtychoNN", "Settings"]
 
@@ -89,6 +90,7 @@ class PtychoNN(Surrogate):
         self.encoder = nn.Sequential(*_encoder(settings))
         self.amplitude = nn.Sequential(*_decoder(settings))
         self.phase = nn.Sequential(*_decoder(settings))
+        scaled(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return amplitude and phase, shape (batch, 2, y, x), of patterns, shape (batch, 1, y, x)."""
