@@ -12,8 +12,8 @@ authors' public code (github.com/NERSC/CosmoFlow, ``CosmoNet.py``).
 Parameters at the paper's size (a box of 128^3 cells, 1 channel, 3 parameters): 7,041,443, the sum of the
 weights in the authors' code. For 32^3 as well: pooling stops at a side of 2.
 
-Ours: ``log``, as in the MLPerf HPC benchmark of the same name; convolutions keep the sides, with zeros or, for
-a whole periodic box, periodically, and every halving is a pool (theirs lose cells at the edges, and one
+Ours: ``log``, as in the MLPerf HPC benchmark of the same name; convolutions keep the sides, with zeros or,
+for a whole periodic box, periodically, and every halving is a pool (theirs lose cells at the edges, and one
 convolution has a stride); weights start as He et al. draw them.
 """
 
