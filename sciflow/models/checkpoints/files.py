@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from sciflow.errors import Corrupt, Truncated, Unsupported
-from sciflow.models.checkpoints.packing import Packed, Part, pack, unpack
+from sciflow.models.checkpoints.packing import METHODS, Packed, Part, pack, unpack
 from sciflow.models.checkpoints.tree import flatten, from_bytes, to_bytes, unflatten
 
 __all__ = ["TEMPORARY", "read_checkpoint", "write_checkpoint"]
@@ -56,7 +56,7 @@ class _Hashed:
         self.sum.update(data)
 
 
-def write_checkpoint(path: str | os.PathLike[str], state: Any) -> Path:
+def write_checkpoint(path: str | os.PathLike[str], state: Any, *, dense: bool = False) -> Path:
     """Write a state, whole or not at all: temporary file, fsync, rename, fsync of the folder.
 
     Parameters
@@ -65,6 +65,8 @@ def write_checkpoint(path: str | os.PathLike[str], state: Any) -> Path:
         The file; what is there is replaced once the new one is on the disk.
     state : nested dict, list and tuple of numbers, text, None and Tensor
         What comes back from `read_checkpoint`.
+    dense : bool
+        Whether to pack a few percent smaller, several times slower: for what is kept.
 
     Raises
     ------
@@ -78,7 +80,7 @@ def write_checkpoint(path: str | os.PathLike[str], state: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=TEMPORARY, delete=False) as file:
         try:
-            _write(_Hashed(file), tree, tensors)
+            _write(_Hashed(file), tree, tensors, dense)
             file.flush()
             os.fsync(file.fileno())
             Path(file.name).chmod(0o644)
@@ -120,11 +122,12 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Any:
             raise type(error)(f"{path}: {error}") from error
 
 
-def _write(file: _Hashed, tree: Any, tensors: list[Tensor]) -> None:
+def _write(file: _Hashed, tree: Any, tensors: list[Tensor], dense: bool) -> None:
     file.write(_MAGIC + _VERSION.to_bytes(4, "little"))
     entries = []
     for tensor in tensors:
-        packed = pack(to_bytes(tensor), is_float=tensor.is_floating_point() or tensor.is_complex())
+        is_float = tensor.is_floating_point() or tensor.is_complex()
+        packed = pack(to_bytes(tensor), is_float=is_float, dense=dense)
         for part in packed.parts:
             file.write(part.data)
         entries.append(
@@ -215,7 +218,7 @@ def _counts(value: Any, most: int) -> bool:
 
 
 def _is_part(part: Any) -> bool:
-    return isinstance(part, list) and len(part) == 2 and part[0] in ("raw", "zstd") and _counts([part[1]], 1)
+    return isinstance(part, list) and len(part) == 2 and part[0] in METHODS and _counts([part[1]], 1)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -156,7 +156,7 @@ class Checkpoints:
     def _write(self, path: Path, state: Any) -> None:
         try:
             if self._best is not None:
-                write_checkpoint(self.best, self._best)
+                write_checkpoint(self.best, self._best, dense=True)
                 self._best = None
             write_checkpoint(path, state)
             for old in self._too_many():

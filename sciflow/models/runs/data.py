@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sciflow.datasets.sources import Source, open_source
+from sciflow.datasets.layouts import Samples, find_samples
+from sciflow.datasets.sources import Source
 from sciflow.errors import InvalidArgument
 from sciflow.models.runs.config import Config, DataConfig
 from sciflow.models.runs.subset import Subset
@@ -116,18 +117,21 @@ class Data:
         Which variables, and how they are laid out.
     shapes : dict of str to tuple of int
         Of each variable of a sample.
+    paired : bool
+        Whether a sample holds each variable now and later: then what comes later is predicted.
     normalisation : Normalisation
         Of the training split.
     """
 
     config: DataConfig
     shapes: dict[str, tuple[int, ...]]
+    paired: bool
     normalisation: Normalisation
 
     @property
     def targets(self) -> tuple[str, ...]:
         """Names of what is predicted."""
-        return _targets(self.config)
+        return _targets(self.config, self.paired)
 
     @property
     def spec(self) -> SampleSpec:
@@ -153,7 +157,7 @@ class Data:
     @property
     def is_field(self) -> bool:
         """Whether targets are fields, each a channel; otherwise they are parameters, one behind another."""
-        return not _parameters(self.config, self.shapes)
+        return not _parameters(self.config, self.shapes, self.paired)
 
     def tensors(
         self, batch: Mapping[str, Any], device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
@@ -172,19 +176,20 @@ class Data:
         x : Tensor, shape (batch, channel, *space)
         target : Tensor or None, shape (batch, channel, *space) or (batch, parameter)
         """
-        ahead = self.config.layout != "samples"
         taken = {
             name: torch.as_tensor(values).to(device, dtype, non_blocking=True)
             for name, values in batch.items()
         }
-        x = self.input_of({name: taken[name][:, 0] if ahead else taken[name] for name in self.config.inputs})
+        x = self.input_of(
+            {name: taken[name][:, 0] if self.paired else taken[name] for name in self.config.inputs}
+        )
         if not self.targets:
             return x, None
-        targets = {name: taken[name][:, 1] if ahead else taken[name] for name in self.targets}
+        targets = {name: taken[name][:, 1] if self.paired else taken[name] for name in self.targets}
         wanted = [self.normalisation.apply(name, targets[name]) for name in self.targets]
-        return x, torch.stack(wanted, 1) if self.is_field else torch.cat(
-            [w.reshape(len(w), -1) for w in wanted], 1
-        )
+        if self.is_field:
+            return x, torch.stack(wanted, 1)
+        return x, torch.cat([values.reshape(len(values), -1) for values in wanted], 1)
 
     def input_of(
         self,
@@ -230,6 +235,7 @@ class Data:
         return {
             "config": self.config.model_dump(mode="json"),
             "shapes": {name: list(shape) for name, shape in self.shapes.items()},
+            "paired": self.paired,
             "statistics": self.normalisation.statistics,
         }
 
@@ -239,6 +245,7 @@ class Data:
         return cls(
             DataConfig.model_validate(state["config"]),
             {name: tuple(shape) for name, shape in state["shapes"].items()},
+            bool(state["paired"]),
             Normalisation(state["statistics"]),
         )
 
@@ -260,52 +267,36 @@ def open_data(config: Config, state: Mapping[str, Any] | None = None) -> tuple[S
     InvalidArgument
         If it lacks a variable, has too few samples to split, or values that are not finite.
     """
-    source, together = _open(config.data)
-    splits = _split(source, together, config)
-    ahead = config.data.layout != "samples"
-    shapes = {spec.name: spec.shape[1:] if ahead else spec.shape for spec in source.spec}
+    samples = _open(config.data)
+    splits = _split(samples, config)
+    shapes = {spec.name: spec.shape[1:] if samples.paired else spec.shape for spec in samples.source.spec}
     statistics = (
-        Normalisation.of(splits.train, config.data.normalise, _parameters(config.data, shapes))
+        Normalisation.of(
+            splits.train, config.data.normalise, _parameters(config.data, shapes, samples.paired)
+        )
         if state is None
         else Normalisation(state["statistics"])
     )
-    return splits, Data(config.data, shapes, statistics)
+    return splits, Data(config.data, shapes, samples.paired, statistics)
 
 
-def _targets(config: DataConfig) -> tuple[str, ...]:
-    return config.targets or (() if config.layout == "samples" else config.inputs)
+def _targets(config: DataConfig, paired: bool) -> tuple[str, ...]:
+    return config.targets or (config.inputs if paired else ())
 
 
-def _parameters(config: DataConfig, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
+def _parameters(config: DataConfig, shapes: Mapping[str, tuple[int, ...]], paired: bool) -> tuple[str, ...]:
     """Return the targets, if any is neither of two axes nor shaped as the input."""
     like = shapes[config.inputs[0]]
-    targets = _targets(config)
+    targets = _targets(config, paired)
     fields = all(len(shapes[name]) >= 2 or shapes[name] == like for name in targets)
     return () if fields else targets
 
 
-def _open(config: DataConfig) -> tuple[Source, int]:
+def _open(config: DataConfig) -> Samples:
     """Return all samples, and how many in a row are of one trajectory."""
     if not os.path.exists(config.path) and "://" not in config.path:  # noqa: PTH110 - it may be a URL
         raise FileNotFoundError(f"data.path: {config.path}: no such file; make it, or set data.path")
-    names = tuple(dict.fromkeys((*config.inputs, *_targets(config))))
-    if config.layout == "samples":
-        return _keyed(config.path, names), 1
-    rows = _keyed(config.path, names)
-    shapes = {spec.name: spec.shape for spec in rows.spec}
-    time, *space = _one_shape(names, shapes, "inputs and targets")
-    if time < 2 or not space:
-        raise InvalidArgument(
-            f"{config.path}: {names[0]} has rows of shape {shapes[names[0]]}, expected (time, *space), two times "
-            'at least; layout = "samples" takes rows that are samples'
-        )
-    return rows.crops((2, *space), stride=(1, *space)), time - 1
-
-
-def _keyed(path: str, names: tuple[str, ...]) -> Source:
-    if path.endswith(".npy"):
-        return open_source(path)
-    return open_source(path, names)
+    return find_samples(config.path, config.inputs, config.targets, layout=config.layout)
 
 
 def _one_shape(names: tuple[str, ...], shapes: Mapping[str, tuple[int, ...]], what: str) -> tuple[int, ...]:
@@ -316,23 +307,43 @@ def _one_shape(names: tuple[str, ...], shapes: Mapping[str, tuple[int, ...]], wh
     return found.pop()
 
 
-def _split(source: Source, together: int, config: Config) -> Splits:
+def _split(samples: Samples, config: Config) -> Splits:
+    source, together = samples.source, samples.together
     rows = len(source) // together
+    if rows == 1 and together > 1:
+        return _split_in_time(source, config)
+    validation, test = _lengths(rows, config, "samples" if together == 1 else "trajectories")
+    order = np.random.default_rng([config.seed, 1]).permutation(rows)
+    chosen = np.split(order, [test, test + validation])
+    test_ids, validation_ids, train_ids = (_samples(np.sort(part), together) for part in chosen)
+    return _subsets(source, train_ids, validation_ids, test_ids)
+
+
+def _split_in_time(source: Source, config: Config) -> Splits:
+    """Split one trajectory into its beginning, a later part and its end, which share no state."""
+    validation, test = _lengths(len(source) - 2, config, "instants of one trajectory")
+    ids = np.arange(len(source), dtype=np.int64)
+    end = len(ids) - test - 1 if test else len(ids)
+    return _subsets(source, ids[: end - validation - 1], ids[end - validation : end], ids[len(ids) - test :])
+
+
+def _lengths(rows: int, config: Config, what: str) -> tuple[int, int]:
+    """Return how many rows validate and test."""
     validation = max(1, round(rows * config.data.validation))
     test = max(1, round(rows * config.data.test)) if config.data.test else 0
     if rows - validation - test < 1:
-        what = "trajectories" if together > 1 else "samples"
         raise InvalidArgument(
             f"{config.data.path}: {rows} {what}, of which {validation} validate and {test} test: none is "
             "left to train on; give more data, or smaller validation and test"
         )
-    order = np.random.default_rng([config.seed, 1]).permutation(rows)
-    chosen = np.split(order, [test, test + validation])
-    test_ids, validation_ids, train_ids = (_samples(np.sort(part), together) for part in chosen)
+    return validation, test
+
+
+def _subsets(
+    source: Source, train: NDArray[np.int64], validation: NDArray[np.int64], test: NDArray[np.int64]
+) -> Splits:
     return Splits(
-        Subset(source, train_ids),
-        Subset(source, validation_ids),
-        Subset(source, test_ids) if test else None,
+        Subset(source, train), Subset(source, validation), Subset(source, test) if test.size else None
     )
 
 

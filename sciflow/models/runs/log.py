@@ -9,17 +9,21 @@ import csv
 import io
 import logging
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from sciflow.errors import StoreError
 from sciflow.models.files import write_whole
 
 __all__ = ["EPOCH_COLUMNS", "RunLog", "progress_bar"]
 
 _LOG = logging.getLogger(__name__)
 STEP_COLUMNS = ("step", "epoch", "loss", "gradient_norm", "rate", "verdict")
+_SECONDS = 2.0
+"""Between writes of rows; a checkpoint writes them at once."""
 EPOCH_COLUMNS = ("epoch", "step", "loss", "validation", "rate", "seconds")
 
 
@@ -31,7 +35,7 @@ class Advance(Protocol):
 
 
 class RunLog:
-    """Files of a run, written by its first process.
+    """Files of a run, written by its first process; what cannot be written is a warning, and tried again.
 
     Parameters
     ----------
@@ -44,18 +48,18 @@ class RunLog:
     def __init__(self, folder: Path, step: int) -> None:
         self.folder = folder
         self._path = folder / "steps.csv"
-        _cut(self._path, step)
-        self._file = self._path.open("a", newline="", encoding="utf-8")
-        self._rows = csv.writer(self._file, lineterminator="\n")
+        self._size = _cut(self._path, step)
+        self._rows: list[Sequence[Any]] = []
+        self._written = time.monotonic()
         self._board = _board(folder / "tensorboard", step)
 
     def step(self, row: Sequence[Any]) -> None:
-        """Write a row of `STEP_COLUMNS`."""
-        self._rows.writerow([repr(value) if isinstance(value, float) else value for value in row])
-        if self._board is not None:
-            number, _, loss, norm, rate, _ = row
-            for name, value in (("loss", loss), ("gradient norm", norm), ("rate", rate)):
-                self._board.add_scalar(f"train/{name}", value, number)
+        """Add a row of `STEP_COLUMNS`; it is in the file within seconds."""
+        self._rows.append([repr(value) if isinstance(value, float) else value for value in row])
+        number, _, loss, norm, rate, _ = row
+        self._show({"train/loss": loss, "train/gradient norm": norm, "train/rate": rate}, number)
+        if time.monotonic() - self._written > _SECONDS:
+            self._append(durable=False)
 
     def warn(self, text: str) -> None:
         """Say something that a user should know."""
@@ -63,8 +67,7 @@ class RunLog:
 
     def sync(self) -> None:
         """Bring all rows to the disk, before a checkpoint that counts on them."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        self._append(durable=True)
 
     def epochs(self, history: Sequence[Mapping[str, float]]) -> None:
         """Write the table of epochs anew, and the newest to TensorBoard."""
@@ -72,12 +75,56 @@ class RunLog:
         writer = csv.DictWriter(text, EPOCH_COLUMNS, lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
         writer.writerows({name: repr(value) for name, value in entry.items()} for entry in history)
-        write_whole(self.folder / "epochs.csv", text.getvalue().encode())
-        if self._board is not None and history:
-            self._board.add_scalar("validation/loss", history[-1]["validation"], int(history[-1]["step"]))
+        self._whole("epochs.csv", text.getvalue().encode())
+        self._show({"validation/loss": history[-1]["validation"]}, int(history[-1]["step"]))
 
-    def figure(self, history: Sequence[Mapping[str, float]]) -> None:
-        """Draw the curves into ``curves.png``, where matplotlib is installed."""
+    def close(self, history: Sequence[Mapping[str, float]]) -> None:
+        """Write what is left, and draw the curves."""
+        self._append(durable=True)
+        if history:
+            self._draw(history)
+        if self._board is not None:
+            self._board.close()
+
+    def _append(self, *, durable: bool) -> None:
+        """Write the rows that are not in the file yet; all of them or none."""
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(self._rows)
+        data = text.getvalue().encode()
+        self._written = time.monotonic()
+        try:
+            with self._path.open("r+b") as file:
+                file.truncate(self._size)
+                file.seek(self._size)
+                file.write(data)
+                file.flush()
+                if durable:
+                    os.fsync(file.fileno())
+        except OSError as error:
+            self.warn(f"steps.csv cannot be written ({error.strerror}); its rows are kept and tried again")
+            return
+        self._size += len(data)
+        self._rows = []
+
+    def _whole(self, name: str, data: bytes) -> None:
+        try:
+            write_whole(self.folder / name, data)
+        except StoreError as error:
+            self.warn(str(error))
+
+    def _show(self, values: Mapping[str, float], step: int) -> None:
+        """Write to TensorBoard, as long as it takes it."""
+        if self._board is None:
+            return
+        try:
+            for name, value in values.items():
+                self._board.add_scalar(name, value, step)
+        except OSError as error:  # of its own thread, at an earlier value
+            self.warn(f"TensorBoard gets no more ({error.strerror})")
+            self._board = None
+
+    def _draw(self, history: Sequence[Mapping[str, float]]) -> None:
+        """Draw ``curves.png``, where matplotlib is installed."""
         try:
             from matplotlib.figure import Figure
         except ImportError:
@@ -94,13 +141,7 @@ class RunLog:
         axes.legend()
         image = io.BytesIO()
         made.savefig(image, format="png", dpi=100)
-        write_whole(self.folder / "curves.png", image.getvalue())
-
-    def close(self) -> None:
-        """Close the files."""
-        self._file.close()
-        if self._board is not None:
-            self._board.close()
+        self._whole("curves.png", image.getvalue())
 
 
 @contextmanager
@@ -120,8 +161,8 @@ def progress_bar(total: int, *, on: bool) -> Iterator[Advance]:
         yield advance
 
 
-def _cut(path: Path, step: int) -> None:
-    """Leave the header and the rows up to a step."""
+def _cut(path: Path, step: int) -> int:
+    """Leave the header and the rows up to a step; return the bytes that are left."""
     kept: list[Sequence[Any]] = [STEP_COLUMNS]
     if path.exists():
         with path.open(newline="", encoding="utf-8") as file:
@@ -130,7 +171,7 @@ def _cut(path: Path, step: int) -> None:
             kept += [row for row in rows if len(row) == len(STEP_COLUMNS) and int(row[0]) <= step]
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(kept)
-    write_whole(path, text.getvalue().encode())
+    return write_whole(path, text.getvalue().encode()).stat().st_size
 
 
 def _board(folder: Path, step: int) -> Any:

@@ -157,7 +157,7 @@ class _Loop:
                 self.saved.flush()
         finally:
             if self.log is not None:
-                self.log.close()
+                self.log.close(run.history)
         return "patience" if run.out_of_patience else "epochs"
 
     def _epoch(self, heard: list[int], show: Callable[[int, str], None]) -> int:
@@ -179,7 +179,8 @@ class _Loop:
                 self.log.step((run.step, run.epoch + 1, loss, norm, rate, verdict.value))
             show(run.step, f"epoch {run.epoch + 1}, loss {loss:.4g}")
             signal = int(max(values[2] for values in told))
-            if signal != NO_SIGNAL or run.step % run.config.checkpoint.every == 0:
+            due = run.step % run.config.checkpoint.every == 0 and not run.guard.in_a_row
+            if signal != NO_SIGNAL or due:
                 run.seconds += time.monotonic() - begin
                 begin = time.monotonic()
                 self._save()
@@ -189,7 +190,6 @@ class _Loop:
         self._save(best=best)
         if self.log is not None:
             self.log.epochs(run.history)
-            self.log.figure(run.history)
             if self.watch is not None:
                 self.watch(run.history[-1])
         return NO_SIGNAL
@@ -223,7 +223,7 @@ class _Loop:
         run.restore(loaded.state)
         run.guard.rolled_back(before)
         if self.log is not None:
-            self.log.close()
+            self.log.close(run.history)
             self.log = RunLog(self.folder, run.step)
             self.log.warn(
                 f"step {before.bad[-1]['step']}: loss and gradient are not to be trusted; back to step "
@@ -246,8 +246,8 @@ class _Loop:
         return Diverged(
             f"{self.folder}: step {last['step']} has loss {last['loss']:g} and gradient norm "
             f"{last['gradient_norm']:g} on samples {_shown(last['samples'])}, after {run.guard.rollbacks} "
-            "returns to a checkpoint; diverged.json has all such steps; look at these samples, or take a smaller "
-            "train.rate"
+            "returns to a checkpoint; diverged.json has all such steps; look at these samples, or "
+            "take a smaller train.rate"
         )
 
 

@@ -109,6 +109,6 @@ def _device(name: str) -> torch.device:
         raise InvalidArgument(f"device {name!r}: torch sees no GPU here; use --device cpu")
     if wanted.type not in ("cpu", "cuda"):
         raise InvalidArgument(f"device {name!r}: expected auto, cpu, cuda or cuda:0")
-    if wanted.type == "cuda" and wanted.index is None:
+    if wanted.type == "cuda" and ":" not in str(wanted):
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return wanted

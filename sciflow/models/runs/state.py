@@ -25,7 +25,7 @@ from sciflow.models.runs.config import Config
 from sciflow.models.runs.data import Data, Splits, open_data
 from sciflow.models.runs.guard import Guard, Verdict
 from sciflow.models.runs.place import Place
-from sciflow.models.surrogates import Surrogate, build
+from sciflow.models.surrogates import Surrogate, build, describe
 
 __all__ = ["Batch", "Run", "build_network", "start"]
 
@@ -185,7 +185,7 @@ class Run:
             return
         keep = min(self.config.train.ema, (1 + self.step) / (10 + self.step))
         for name, value in self.network.state_dict().items():
-            if value.is_floating_point():
+            if value.is_floating_point() or value.is_complex():
                 self.ema[name].lerp_(value, 1 - keep)
             else:
                 self.ema[name].copy_(value)
@@ -313,14 +313,13 @@ def build_network(config: Config, data: Data) -> Surrogate:
         If there is no such network, or it does not take such samples.
     """
     spec = data.spec
-    with torch.random.fork_rng():
-        torch.manual_seed(_mixed(config.seed, -1, 0))
-        network = build(config.model.name, spec, config.model.settings)
-    if network.supervised and spec.target is None:
+    if spec.target is None and describe(config.model.name).supervised:
         raise InvalidArgument(
             f"data.targets: {config.model.name} learns from targets; name variables to predict"
         )
-    return network
+    with torch.random.fork_rng():
+        torch.manual_seed(_mixed(config.seed, -1, 0))
+        return build(config.model.name, spec, config.model.settings)
 
 
 def _loader(config: Config, here: Place, source: Source) -> SolarLoader:
@@ -395,7 +394,7 @@ def _mixed(seed: int, step: int, rank: int) -> int:
 def _check_same(saved: Mapping[str, Any], config: Config) -> None:
     before, now = _leaves(saved), _leaves(config.model_dump(mode="json"))
     other = [
-        f"{key} {before.get(key)!r}, now {now.get(key)!r}"
+        f"{key} {before.get(key)}, now {now.get(key)}"
         for key in sorted(before.keys() | now.keys())
         if key not in _MAY_CHANGE and before.get(key) != now.get(key)
     ]
