@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,9 +48,10 @@ def fields(channels: int, side: int, target: int = 1, axes: int = 2) -> SampleSp
     ],
 )
 def test_parameters_at_the_size_of_the_paper(
-    name: str, spec: SampleSpec, settings: dict[str, Any], count: int
+    name: str, spec: SampleSpec, settings: dict[str, Any], count: int, repository: Path
 ) -> None:
     assert describe(name, spec, settings).parameters == count
+    assert f"| {count:,} |" in (repository / "docs" / "surrogates.md").read_text(encoding="utf-8")
 
 
 def test_the_unet_of_the_paper_has_23_convolutions() -> None:

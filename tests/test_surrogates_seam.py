@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -268,3 +271,21 @@ def test_channels_last_changes_nothing(case: str) -> None:
     form: Any = torch.channels_last if x.ndim == 4 else torch.channels_last_3d
     nn.Module.to(surrogate, memory_format=form)  # type: ignore[call-overload]
     torch.testing.assert_close(surrogate(x.to(memory_format=form)), wanted, rtol=1e-9, atol=1e-9)
+
+
+# ---------------------------------------------------------------- the page
+
+
+def test_the_page_runs_and_knows_every_setting(repository: Path) -> None:
+    page = (repository / "docs" / "surrogates.md").read_text(encoding="utf-8")
+    namespace: dict[str, Any] = {}
+    for block in re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
+        exec(compile(block, "docs/surrogates.md", "exec"), namespace)
+    own = namespace["TwoLayers"](FIELD, namespace["Settings"]())
+    assert own(torch.zeros(1, 2, 16, 16)).shape == (1, 1, 16, 16)
+    for name in names():
+        (row,) = re.findall(
+            rf"^\| `{name}` \| (`.*) \| [^|]*\|$", page.partition("## Sizes")[0], re.MULTILINE
+        )
+        for setting, default in describe(name).settings.items():
+            assert f"`{setting}={json.dumps(default)}`" in row

@@ -12,8 +12,9 @@ authors' public code (github.com/NERSC/CosmoFlow, ``CosmoNet.py``).
 Parameters at the paper's size (a box of 128^3 cells, 1 channel, 3 parameters): 7,041,443, the sum of the
 weights in the authors' code. For 32^3 as well: pooling stops at a side of 2.
 
-Ours: convolutions keep the sides, with zeros or, for a whole periodic box, periodically, and every halving is
-a pool; theirs lose cells at the edges, and one convolution has a stride.
+Ours: ``log``, as in the MLPerf HPC benchmark of the same name; convolutions keep the sides, with zeros or,
+for a whole periodic box, periodically, and every halving is a pool (theirs lose cells at the edges, and one
+convolution has a stride); weights start as He et al. draw them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from sciflow.errors import InvalidArgument
@@ -31,7 +33,7 @@ from sciflow.models.surrogates.base import (
     check_choice,
     check_divisible,
 )
-from sciflow.models.surrogates.blocks import PADDINGS, convolution
+from sciflow.models.surrogates.blocks import PADDINGS, convolution, scaled
 
 __all__ = ["CosmoFlow", "Settings"]
 
@@ -57,6 +59,9 @@ class Settings:
         Of the leaky ReLU below 0. The authors' code: 0.01.
     padding : str
         ``"zero"``, or ``"periodic"`` for a whole periodic box.
+    log : bool
+        Feed log(1 + x), for densities and counts as they are (``normalise = "none"``), whose few largest
+        values drown the others; what is below 0 counts as 0.
     loss : str
         ``"absolute"``, ``"squared"`` or ``"relative"``.
 
@@ -71,6 +76,7 @@ class Settings:
     dropout: float = 0.5
     slope: float = 0.01
     padding: str = "zero"
+    log: bool = False
     loss: str = "absolute"
 
     def __post_init__(self) -> None:
@@ -106,6 +112,7 @@ class CosmoFlow(Surrogate):
         halvings = _halvings(spec)
         if spec.target is None or len(spec.target) != 1:
             raise InvalidArgument(f"cosmoflow: found a target of shape {spec.target}, expected (parameter,)")
+        self.log = settings.log
         layers: list[nn.Module] = []
         before = spec.input[0]
         for number, (times, kernel) in enumerate(zip(_CHANNELS, _KERNELS, strict=True)):
@@ -123,10 +130,12 @@ class CosmoFlow(Surrogate):
         for inputs, outputs in zip(sizes, settings.dense, strict=False):
             head += [nn.Dropout(settings.dropout), nn.Linear(inputs, outputs), nn.LeakyReLU(settings.slope)]
         self.head = nn.Sequential(*head, nn.Dropout(settings.dropout), nn.Linear(sizes[-1], spec.target[0]))
+        scaled(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return parameters, shape (batch, P), of boxes, shape (batch, C, z, y, x)."""
-        found: Tensor = self.head(self.convolutions(x).flatten(1))
+        seen = torch.log1p(x.clamp_min(0)) if self.log else x
+        found: Tensor = self.head(self.convolutions(seen).flatten(1))
         return found
 
 

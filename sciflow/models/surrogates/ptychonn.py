@@ -13,7 +13,8 @@ phase.
 Parameters at the paper's size (64 x 64, ``width=32``): 1,247,074. The authors' PyTorch code
 (github.com/mcherukara/PtychoNN, ``PyTorch/CNN_encoder_decoder``) has as many.
 
-Ours: other widths, depths and sides. ``levels`` and ``width`` of the defaults are the paper's.
+Ours: other widths, depths, sides and scales (the defaults are the paper's); weights start as He et al. draw
+them.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from sciflow.models.surrogates.base import (
     check_divisible,
     check_fields,
 )
+from sciflow.models.surrogates.blocks import scaled
 
 __all__ = ["PtychoNN", "Settings"]
 
@@ -48,6 +50,9 @@ class Settings:
         Channels of the first level. The paper: 32.
     levels : int
         How often the sides are halved. The paper: 3.
+    scale : float
+        What patterns are divided by: about their standard deviation, where they come as they are
+        (``normalise = "none"``, so that amplitude and phase keep their ranges).
 
     Raises
     ------
@@ -57,10 +62,13 @@ class Settings:
 
     width: int = 32
     levels: int = 3
+    scale: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.width < 1 or not 1 <= self.levels <= _MAX_LEVELS:
-            raise InvalidArgument(f"found {self}, expected width above 0 and levels from 1 to {_MAX_LEVELS}")
+        if self.width < 1 or not 1 <= self.levels <= _MAX_LEVELS or not 0 < self.scale < math.inf:
+            raise InvalidArgument(
+                f"found {self}, expected width and scale above 0 and levels from 1 to {_MAX_LEVELS}"
+            )
 
 
 class PtychoNN(Surrogate):
@@ -86,13 +94,15 @@ class PtychoNN(Surrogate):
                 "and 2 (amplitude, phase)"
             )
         check_divisible(spec, "ptychonn", 2**settings.levels, f"{settings.levels} levels halve them")
+        self.scale = settings.scale
         self.encoder = nn.Sequential(*_encoder(settings))
         self.amplitude = nn.Sequential(*_decoder(settings))
         self.phase = nn.Sequential(*_decoder(settings))
+        scaled(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return amplitude and phase, shape (batch, 2, y, x), of patterns, shape (batch, 1, y, x)."""
-        encoded = self.encoder(x)
+        encoded = self.encoder(x / self.scale)
         amplitude = torch.sigmoid(self.amplitude(encoded))
         phase = math.pi * torch.tanh(self.phase(encoded))
         return torch.cat([amplitude, phase], dim=1)
