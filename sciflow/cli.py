@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 
 from sciflow._plan_command import plan
+from sciflow._report_command import report
 from sciflow.bounds import Bound, BoundKind
 from sciflow.errors import BoundViolated, InvalidArgument, SciflowError
 
@@ -367,6 +368,7 @@ def train_codec(
 
 
 app.command(no_args_is_help=True)(plan)
+app.command(no_args_is_help=True)(report)
 
 
 def run(arguments: Sequence[str]) -> int:
