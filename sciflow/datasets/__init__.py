@@ -4,9 +4,9 @@ Recipes, a catalogue of them and the simulations behind it:
 
 >>> from sciflow import datasets
 >>> datasets.names()
-('cosmology-lognormal', 'navier-stokes-3d', 'shallow-water')
+('cosmology-lognormal', 'darcy', 'navier-stokes-3d', 'ptychography', 'shallow-water', 'turbulence-2d')
 
-From the shell: ``python -m sciflow.datasets make navier-stokes-3d in.nc --set snapshots=4``.
+From the shell: ``python -m sciflow.datasets make darcy darcy.nc --set samples=4096 --workers 2``.
 
 Loading, from HDF5, NetCDF-4, Zarr, npy or a file a sample::
 
