@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from sciflow.datasets.containers import AnyPath, opened, variables
 from sciflow.datasets.sources.array import StoredArray
-from sciflow.datasets.sources.hdf5 import open_dataset
+from sciflow.datasets.sources.hdf5 import open_dataset, open_datasets
 from sciflow.datasets.views import Fixed, Trajectories
 from sciflow.errors import InvalidArgument, Unsupported
 
@@ -70,16 +70,15 @@ def open_pdebench(path: AnyPath, names: Sequence[str]) -> Found:
         if not described:
             expected = "tensor, fields with x-coordinate, or groups 0000/data"
             raise _mistaken(path, "pdebench", variables(file), expected)
-    found = {}
-    for name in names:
-        key, layout = _resolved(path, name, described)
-        array: StoredArray
-        if groups:
-            array = Trajectories(tuple(open_dataset(path, f"{group}/{key}") for group in groups))
-        else:
-            array = open_dataset(path, key)
-        found[name] = _picked(array, name, layout)
-    return _one_time(found)
+    wanted = {name: _resolved(path, name, described) for name in names}
+    arrays = {key: _rows_of(path, key, groups) for key in {key for key, _ in wanted.values()}}
+    return _one_time({name: _picked(arrays[key], name, layout) for name, (key, layout) in wanted.items()})
+
+
+def _rows_of(path: AnyPath, key: str, groups: Sequence[str]) -> StoredArray:
+    if not groups:
+        return open_dataset(path, key)
+    return Trajectories(tuple(open_datasets(path, [f"{group}/{key}" for group in groups])))
 
 
 def _described_pdebench(file: h5py.File) -> dict[str, _Layout]:
