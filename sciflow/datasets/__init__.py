@@ -4,7 +4,8 @@ Recipes, a catalogue of them and the simulations behind it:
 
 >>> from sciflow import datasets
 >>> datasets.names()
-('cosmology-lognormal', 'darcy', 'navier-stokes-3d', 'ptychography', 'shallow-water', 'turbulence-2d')
+('bragg-cdi', 'cosmology-boxes', 'cosmology-lognormal', 'darcy', 'navier-stokes-3d', 'ptychography',
+ 'shallow-water', 'turbulence-2d')
 
 From the shell: ``python -m sciflow.datasets make darcy darcy.nc --set samples=4096 --workers 2``.
 

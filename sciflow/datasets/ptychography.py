@@ -104,7 +104,10 @@ class Parameters:
         require(self.size >= 16 and self.size % 2 == 0, "size", self.size, "an even number, at least 16")
         require(self.scan >= 1, "scan", self.scan, "an integer, at least 1")
         half = self.size // 2
-        require(1 <= self.step <= half, "step", self.step, f"from 1 to half of size, {half}: patches overlap")
+        near = self.scan == 1 or self.step <= half
+        require(
+            self.step >= 1 and near, "step", self.step, f"from 1 to half of size, {half}: patches overlap"
+        )
         few = f"above 0, at most {MOST_PHOTONS:g}"
         require(0 < self.photons <= MOST_PHOTONS, "photons", self.photons, few)
         require(0 < self.aperture <= 1, "aperture", self.aperture, "above 0, at most 1")

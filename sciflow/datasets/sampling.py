@@ -197,7 +197,7 @@ class _Parts:
 
     def has(self, first: int, stop: int) -> bool:
         try:
-            with np.load(self.path(first)) as part:
+            with self.path(first).open("rb") as file, np.load(file) as part:
                 return all(len(part[name]) == stop - first for name in part.files)
         except (OSError, ValueError, zipfile.BadZipFile):
             return False
