@@ -87,7 +87,8 @@ def _cost(row: dict[str, str], whole: int) -> str:
     megabytes = whole * int(row["sample_bytes"]) / 1e6
     return (
         f"{milliseconds} ms of CPU and {kilobytes} kB a sample: {seconds:.0f} s of CPU and "
-        f"{megabytes:.0f} MB for the {whole} of the recipe. {speeds[0]} samples/s by one process, {speeds[1]} by two.\n"
+        f"{megabytes:.0f} MB for the {whole} of the recipe.\n"
+        f"{speeds[0]} samples/s by one process, {speeds[1]} by two.\n"
     )
 
 
