@@ -18,7 +18,7 @@ FUZZ_TARGETS := $(basename $(notdir $(wildcard codecs/fuzz/*.cpp)))
 MODULES := $(shell find sciflow -name '*.py' | sort | cksum | cut -d ' ' -f 1)
 CXX_FILES = $(shell find codecs -name '*.cpp' -o -name '*.hpp' -o -name '*.h')
 
-.PHONY: help build demo models test lint format bench bench-learned bench-loader docs wheel engine-test sanitize fuzz golden-new clean
+.PHONY: help build demo models test lint format bench bench-learned bench-loader bench-datasets docs wheel engine-test sanitize fuzz golden-new clean
 
 help: ## List the recipes
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -42,10 +42,11 @@ $(BIN)/python:
 
 build: .venv/.ready ## Make .venv and compile the engine into it
 
-demo: demo/$(DEMO).nc ## Simulate a flow, compress it, verify it, open the store in a fresh process
+demo: demo/$(DEMO).nc ## Simulate a flow, compress it, verify it, draw a report, open the store in a fresh process
 	rm -rf demo/$(DEMO).zarr
 	$(BIN)/sciflow compress $< demo/$(DEMO).zarr --rel 1e-3
 	$(BIN)/sciflow verify $< demo/$(DEMO).zarr
+	$(BIN)/sciflow report $< demo/$(DEMO).zarr demo/$(DEMO).html --overwrite
 	cd demo && ../$(BIN)/python -c 'import xarray; print(xarray.open_zarr("$(DEMO).zarr").load())'
 
 demo/%.nc: datasets/%/recipe.toml $(wildcard sciflow/datasets/*.py) | .venv/.ready
@@ -78,6 +79,9 @@ bench-learned: .venv/.ready ## Compare GWLZ and AESZ with SZ3 and SZ; writes CSV
 
 bench-loader: .venv/.ready ## Compare SolarLoader with DataLoader on cold files; writes CSV, page and figure
 	$(BIN)/python -m bench.loader
+
+bench-datasets: .venv/.ready ## Time the sets of samples; writes CSV, docs/datasets.md and the cards
+	$(BIN)/python -m bench.datasets
 
 docs: .venv/.docs ## Build the documentation into docs/_build
 	$(BIN)/python -m sphinx -E -W --keep-going -q docs docs/_build

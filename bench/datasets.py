@@ -64,7 +64,8 @@ def measured(name: str, samples: int) -> dict[str, Any]:
 
 def fill(rows: Sequence[dict[str, str]], machine: dict[str, str], root: Path) -> None:
     """Put the figures of ``rows`` into ``docs/datasets.md`` and ``datasets/*/CARD.md`` below ``root``."""
-    where = f"{machine['cores']} cores of {machine['processor']}, load {machine['load at the start']} at the start"
+    load = machine["load at the start"]
+    where = f"{machine['cores']} cores of {machine['processor']}, load {load} at the start"
     header = ("set", "kB a sample", "CPU ms a sample", "samples/s, 1 process", "samples/s, 2 processes")
     lines = [(row["name"], *_figures(row)) for row in rows]
     note = f"\nMeasured by `python -m bench.datasets` on {machine['date']}: {where}.\n"
@@ -85,8 +86,9 @@ def _cost(row: dict[str, str], whole: int) -> str:
     seconds = whole * float(row["cpu_seconds"])
     megabytes = whole * int(row["sample_bytes"]) / 1e6
     return (
-        f"{milliseconds} ms of CPU and {kilobytes} kB a sample: {seconds:.0f} s of CPU and {megabytes:.0f} MB for the "
-        f"{whole} of the recipe. {speeds[0]} samples/s by one process, {speeds[1]} by two.\n"
+        f"{milliseconds} ms of CPU and {kilobytes} kB a sample: {seconds:.0f} s of CPU and "
+        f"{megabytes:.0f} MB for the {whole} of the recipe.\n"
+        f"{speeds[0]} samples/s by one process, {speeds[1]} by two.\n"
     )
 
 

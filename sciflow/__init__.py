@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         open,  # noqa: A004 - sciflow.open reads well
         verify,
     )
+    from sciflow.store.curve import tune
 
 __all__ = [
     "AESZ",
@@ -64,6 +65,7 @@ __all__ = [
     "inspect",
     "open",
     "resolve",
+    "tune",
     "verify",
 ]
 
@@ -71,6 +73,7 @@ _HOME = {
     **dict.fromkeys(["AESZ", "GWLZ", "SZ"], "sciflow.codecs.numcodecs"),
     **dict.fromkeys(["Bound", "Resolved", "ValueRange", "resolve"], "sciflow.bounds"),
     "compare": "sciflow.metrics",
+    "tune": "sciflow.store.curve",
     **dict.fromkeys(
         ["Report", "compress", "decompress", "encoding", "inspect", "open", "verify"], "sciflow.store"
     ),
@@ -85,7 +88,7 @@ def __getattr__(name: str) -> Any:
     elif name in __all__:
         home = _HOME.get(name, "sciflow.errors")
         value = getattr(import_module(home), name)
-        if home == "sciflow.store":
+        if home.startswith("sciflow.store"):
             import_module("sciflow.accessor")  # Dataset.sciflow comes with whatever reads or writes datasets
     else:
         raise AttributeError(f"module 'sciflow' has no attribute {name!r}; it has {', '.join(__all__)}")

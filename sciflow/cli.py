@@ -18,7 +18,9 @@ import typer
 from rich.console import Console
 
 from sciflow._plan_command import plan
+from sciflow._report_command import report
 from sciflow._train_command import train
+from sciflow._tune_command import tune
 from sciflow.bounds import Bound, BoundKind
 from sciflow.errors import BoundViolated, InvalidArgument, SciflowError
 
@@ -369,6 +371,8 @@ def train_codec(
 
 
 app.command(no_args_is_help=True)(plan)
+app.command(no_args_is_help=True)(report)
+app.command(no_args_is_help=True)(tune)
 app.command(no_args_is_help=True)(train)
 
 

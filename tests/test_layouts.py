@@ -372,6 +372,13 @@ def test_an_unknown_component_lists_those_that_are(tmp_path: Path, name: str) ->
         open_samples(tmp_path / "a.hdf5", name)
 
 
+def test_a_single_array_goes_by_one_name(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", values(4, 3))
+    np.testing.assert_array_equal(open_samples(tmp_path / "a.npy", "any").take([2])["any"], values(4, 3)[[2]])
+    with pytest.raises(InvalidArgument, match="holds one array, found 2 names"):
+        open_samples(tmp_path / "a.npy", "x", "y")
+
+
 def test_files_that_are_not_there_or_not_whole(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         open_samples(tmp_path / "none.h5", "u")

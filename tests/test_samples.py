@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import importlib
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,9 @@ import pytest
 import xarray as xr
 from numpy.typing import NDArray
 
+from bench import datasets as bench
 from sciflow import datasets
-from sciflow.datasets import (
-    __main__ as command_line,
-)
+from sciflow.datasets import __main__ as command_line
 from sciflow.datasets import boxes, bragg, catalog, darcy, ptychography, sampling, turbulence
 from sciflow.errors import InvalidArgument, StoreError
 
@@ -455,6 +456,31 @@ def test_processes_draw_what_one_draws(tmp_path: Path) -> None:
         xr.testing.assert_identical(one.load(), two.load())
 
 
+def test_a_client_that_is_open_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from distributed import Client, LocalCluster
+
+    monkeypatch.setattr(sampling, "_in_processes", None)
+    there = {"processes": False, "n_workers": 1, "dashboard_address": None}
+    with (
+        LocalCluster(**there, scheduler_kwargs={"dashboard_address": ":0"}) as cluster,  # type: ignore[no-untyped-call]
+        Client(cluster),  # type: ignore[no-untyped-call]
+    ):
+        seen: list[float] = []
+        made = datasets.make("darcy", tmp_path / "a.nc", settings=SMALL["darcy"], progress=seen.append)
+    assert len(seen) == 9
+    with xr.open_dataset(made) as found:
+        xr.testing.assert_equal(found.load(), catalog.simulate("darcy", SMALL["darcy"]))
+
+
+def test_a_process_that_ends_is_no_riddle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: Any) -> None:
+        raise BrokenProcessPool
+
+    monkeypatch.setattr(sampling, "_in_processes", killed)
+    with pytest.raises(StoreError, match=r"too little memory.*__main__"):
+        datasets.make("darcy", tmp_path / "a.nc", settings=SMALL["darcy"], workers=2)
+
+
 def test_samples_feed_the_loader(tmp_path: Path) -> None:
     path = datasets.make("darcy", tmp_path / "a.nc", settings=SMALL["darcy"], workers=1)
     source = datasets.open_samples(path, "permeability", "pressure")
@@ -516,6 +542,23 @@ def test_blocks_hold_a_few_megabytes_and_do_not_depend_on_processes() -> None:
     assert sampling.block_of(template, 100_000) * 3 * 32**3 * 4 <= 8 << 20
     assert sampling.block_of(template, 128) == 2
     assert sampling.block_of(template, 5) == 1
+
+
+def test_the_bench_fills_page_and_cards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: Path
+) -> None:
+    for page in ("docs/datasets.md", "datasets/darcy/CARD.md"):
+        (tmp_path / page).parent.mkdir(parents=True)
+        (tmp_path / page).write_text((repository / page).read_text())
+    monkeypatch.setattr(bench, "SAMPLES", {"darcy": 1})
+    assert bench.main(["--out", str(tmp_path), "--root", str(tmp_path)]) == 0
+    (row,) = csv.DictReader((tmp_path / "datasets.csv").read_text().splitlines())
+    assert row["name"] == "darcy"
+    assert int(row["sample_bytes"]) > 2 * 64 * 64 * 4
+    assert "| darcy | " in (tmp_path / "docs/datasets.md").read_text()
+    card = (tmp_path / "datasets/darcy/CARD.md").read_text()
+    assert " ms of CPU" in card
+    assert card.count("bench:cost") == 2
 
 
 # ---------------------------------------------------------------- bad input

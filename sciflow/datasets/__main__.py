@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         errors.print(f"[red]error:[/red] {error}", soft_wrap=True, highlight=False)
         return 2
     except KeyboardInterrupt:
-        errors.print("stopped; samples that were drawn are kept, the same command goes on", highlight=False)
+        errors.print("stopped; a set of samples goes on with the same command", highlight=False)
         return 130
     return 0
 

@@ -21,6 +21,7 @@ __all__ = [
     "array_of",
     "axes_of",
     "files_of",
+    "holds_one",
     "is_hdf5",
     "is_npy",
     "is_zarr",
@@ -61,6 +62,15 @@ def is_zarr(path: AnyPath) -> bool:
     marks = (".zgroup", ".zarray", "zarr.json")
     remote = "://" in os.fspath(path)
     return remote or (Path(path).is_dir() and any(Path(path, mark).is_file() for mark in marks))
+
+
+def holds_one(path: AnyPath) -> bool:
+    """Whether it is a single array, which goes by any name: an .npy file, or a Zarr array without a group."""
+    if is_zarr(path):
+        import zarr
+
+        return isinstance(zarr.open(os.fspath(path), mode="r"), zarr.Array)
+    return is_npy(path) and Path(path).is_file()
 
 
 def is_hdf5(path: AnyPath) -> bool:

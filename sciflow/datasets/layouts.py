@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sciflow.datasets.collected import Found, Variable, groups_of, open_pdebench, open_well
-from sciflow.datasets.containers import AnyPath, array_of, axes_of, files_of, is_hdf5, opened
+from sciflow.datasets.containers import AnyPath, array_of, axes_of, files_of, holds_one, is_hdf5, opened
 from sciflow.datasets.sources.array import StoredArray
 from sciflow.datasets.sources.base import Source
 from sciflow.datasets.sources.fields import Field
@@ -121,6 +121,11 @@ def find_samples(
     if ahead < 1:
         raise InvalidArgument(f"ahead: found {ahead}, expected at least 1 instant")
     files = files_of(path)
+    if len(names) > 1 and holds_one(files[0]):
+        raise InvalidArgument(
+            f"{files[0]}: holds one array, found {len(names)} names; put .npy files into one folder, and "
+            "open that"
+        )
     kind = _detect(files[0], names) if layout == "auto" else layout
     each = [_OPENERS[kind](file, names) for file in files]
     return _joined(kind, each, ahead)

@@ -11,9 +11,13 @@ run. Parts that are there already are not drawn again: a run that was stopped go
 from __future__ import annotations
 
 import importlib
+import multiprocessing
 import os
+import signal
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -27,6 +31,8 @@ from sciflow.errors import InvalidArgument, StoreError
 
 if TYPE_CHECKING:
     import xarray as xr
+    from dask.delayed import Delayed
+    from distributed import Client
 
     from sciflow.datasets.catalog import Progress
 
@@ -54,6 +60,7 @@ DRAWING_SHARE = 0.95
 """Of the whole work, for the progress; the rest is gathering."""
 
 Sample = Mapping[str, NDArray[Any]]
+Advance = Callable[[int], None]
 
 
 class SampleParameters(Protocol):
@@ -229,31 +236,70 @@ class _Parts:
         return concatenate(each)  # type: ignore[no-untyped-call]
 
 
-def _run(parts: _Parts, blocks: list[tuple[int, int]], workers: int | None, advance: Any) -> None:
+def _run(parts: _Parts, blocks: list[tuple[int, int]], workers: int | None, advance: Advance) -> None:
+    client = _client() if workers is None else None
     try:
-        if workers == 1 or len(blocks) < 2:
+        if client is not None:
+            _on_cluster(parts, blocks, client, advance)
+        elif workers == 1 or len(blocks) < 2:
             for first, stop in blocks:
                 advance(parts.draw(first, stop))
-            return
-        from dask.delayed import delayed
-
-        from sciflow.store.running import open_runner
-
-        tasks = [delayed(parts.draw, pure=False)(first, stop) for first, stop in blocks]
-        with open_runner(None if workers is None and _has_client() else workers or os.cpu_count()) as run:
-            run(tasks, advance)
+        else:
+            _in_processes(parts, blocks, workers or os.cpu_count() or 1, advance)
+    except BrokenProcessPool as error:
+        raise StoreError(
+            f"{parts.folder}: a process that drew samples ended; it had too little memory (use fewer "
+            "workers), or the script lacks `if __name__ == '__main__':`. The same call goes on"
+        ) from error
     except OSError as error:
         raise StoreError(f"{parts.folder}: cannot be written ({error.strerror or error})") from error
 
 
-def _has_client() -> bool:
+def _in_processes(parts: _Parts, blocks: list[tuple[int, int]], workers: int, advance: Advance) -> None:
+    """Draw blocks in fresh processes; those that have begun are finished when this is interrupted."""
+    import dask.base
+    from dask.callbacks import Callback
+
+    tasks = _tasks(parts, blocks)
+    mine = {task.key for task in tasks}
+
+    def done(key: Any, count: Any, _graph: Any, _state: Any, _worker: Any) -> None:
+        if key in mine:
+            advance(count)
+
+    context = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks
+    pool = ProcessPoolExecutor(workers, context, initializer=_leave_interrupts)
+    with pool, Callback(posttask=done):  # type: ignore[no-untyped-call]
+        dask.base.compute(*tasks, scheduler="processes", pool=pool, chunksize=1)  # type: ignore[no-untyped-call]
+
+
+def _on_cluster(parts: _Parts, blocks: list[tuple[int, int]], client: Client, advance: Advance) -> None:
+    from distributed import as_completed
+
+    futures = client.compute(_tasks(parts, blocks))  # type: ignore[no-untyped-call]
+    for _, count in as_completed(futures, with_results=True):  # type: ignore[no-untyped-call]
+        advance(count)
+
+
+def _tasks(parts: _Parts, blocks: list[tuple[int, int]]) -> list[Delayed]:
+    from dask.delayed import delayed
+
+    return [delayed(parts.draw, pure=False)(first, stop) for first, stop in blocks]
+
+
+def _client() -> Client | None:
+    """Return the Dask client that is open, None where there is none."""
     import distributed
 
     try:
-        distributed.get_client()
+        return distributed.get_client()
     except ValueError:
-        return False
-    return True
+        return None
+
+
+def _leave_interrupts() -> None:
+    """Ctrl-C reaches all processes of a terminal: this one leaves it to the one that started it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _folder(out: Path, record: str) -> Path:
