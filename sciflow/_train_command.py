@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -73,7 +74,7 @@ def train(
     except Diverged as error:
         _say(str(error))
         raise typer.Exit(_DIVERGED) from error
-    _tell(found, config or "")
+    _tell(found, config or "", speaks=os.environ.get("RANK", "0") == "0")
 
 
 def _config(name: str | None, changes: list[str], out: Path | None, *, example: bool) -> Config:
@@ -88,12 +89,15 @@ def _config(name: str | None, changes: list[str], out: Path | None, *, example: 
     return find_config(name, set=changes)
 
 
-def _tell(found: Result, config: str) -> None:
+def _tell(found: Result, config: str, *, speaks: bool) -> None:
     from sciflow.models.runs.stopping import REQUEUE
 
     if not found.finished:
-        _say(f"{found.stopped}: saved at step {found.steps}; go on with: sciflow train {config} --resume")
+        if speaks:
+            _say(f"{found.stopped}: saved at step {found.steps}; go on with: sciflow train {config} --resume")
         raise typer.Exit(REQUEUE)
+    if not speaks:
+        return
     why = "patience" if found.stopped == "patience" else f"epoch {found.history[-1]['epoch']:.0f}"
     sys.stdout.write(
         f"best validation loss {found.validation:.6g} in epoch {found.epoch}; {found.steps} steps, "

@@ -166,15 +166,15 @@ class Data:
 
         Parameters
         ----------
-        batch : mapping of str to ndarray or Tensor, shape (batch, *sample)
+        batch : mapping of str to ndarray or Tensor, shape (batch, ...)
             As a loader or `Source.take` gives it.
         device, dtype
             Of the tensors.
 
         Returns
         -------
-        x : Tensor, shape (batch, channel, *space)
-        target : Tensor or None, shape (batch, channel, *space) or (batch, parameter)
+        x : Tensor, shape (batch, channel, ...)
+        target : Tensor or None, shape (batch, channel, ...) or (batch, parameter)
         """
         taken = {
             name: torch.as_tensor(values).to(device, dtype, non_blocking=True)
@@ -197,11 +197,11 @@ class Data:
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> Tensor:
-        """Return the input of a network, shape (batch, channel, *space), of values in the file's units.
+        """Return the input of a network, shape (batch, channel, ...), of values in the file's units.
 
         Parameters
         ----------
-        values : mapping of str to ndarray or Tensor, shape (batch, *space)
+        values : mapping of str to ndarray or Tensor, shape (batch, ...)
             Of each variable in `config.inputs`.
         device, dtype
             Of the tensor; those of the values, or float32 where these are arrays, if not given.
@@ -218,7 +218,7 @@ class Data:
 
         Parameters
         ----------
-        prediction : Tensor, shape (batch, channel, *space) or (batch, parameter)
+        prediction : Tensor, shape (batch, channel, ...) or (batch, parameter)
             Of the network.
         """
         if not self.targets:

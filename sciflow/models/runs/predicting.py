@@ -66,14 +66,14 @@ class Predictor:
         ----------
         data : Source, mapping of str to array, or array
             Samples of the run's layout; or values of its inputs in the file's units: a mapping of names to
-            (sample, *space), or an array (sample, channel, *space), where a single sample and a single
+            (sample, ...), or an array (sample, channel, ...), where a single sample and a single
             channel may be left out.
         batch_size : int
             Samples at once; that of the training where 0.
 
         Returns
         -------
-        ndarray, float32, shape (sample, channel, *space) or (sample, parameter)
+        ndarray, float32, shape (sample, channel, ...) or (sample, parameter)
 
         Raises
         ------
@@ -149,7 +149,7 @@ def predict(
 
     Returns
     -------
-    ndarray, float32, shape (sample, channel, *space) or (sample, parameter)
+    ndarray, float32, shape (sample, channel, ...) or (sample, parameter)
 
     Raises
     ------
