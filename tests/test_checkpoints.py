@@ -319,3 +319,14 @@ def test_training_goes_on_where_files_cannot_grow(tmp_path: Path, repository: Pa
     assert "steps.csv cannot be written" in done.stderr
     rows = (Path(config.out) / "steps.csv").read_text().splitlines()[1:]
     assert [int(row.split(",")[0]) for row in rows] == list(range(1, 17))
+
+
+def test_the_ways_of_the_bench_give_back_what_they_got() -> None:
+    from bench.checkpoints.packers import PACKERS
+
+    given = [weights("float32", 3000).reshape(30, 100), weights("bfloat16", 500)]
+    for packer in PACKERS:
+        packed = packer.encode(given)
+        assert packer.size(packed) > 0
+        found = packer.decode(packed, given)
+        assert [bits(one) for one in found] == [bits(other) for other in given], packer.name
