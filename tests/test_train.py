@@ -88,6 +88,15 @@ def test_a_network_may_learn_without_targets(tmp_path: Path) -> None:
     np.testing.assert_allclose(found[:, 0], x / abs(x).max(), atol=1.5)
 
 
+def test_bfloat16_is_near_float32(tmp_path: Path) -> None:
+    found = [
+        train(tiny_config(tmp_path, out=str(tmp_path / name), train={"precision": name})).validation
+        for name in ("float32", "bfloat16")
+    ]
+    assert found[0] != found[1]
+    assert found[0] == pytest.approx(found[1], rel=0.02)
+
+
 def test_gradients_of_several_batches_are_those_of_a_large_one(tmp_path: Path) -> None:
     losses = []
     for name, size, times in (("one", 16, 1), ("four", 4, 4)):
