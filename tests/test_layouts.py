@@ -223,6 +223,15 @@ def test_pdebench_groups_of_one_component_have_no_axis_for_it(tmp_path: Path) ->
     np.testing.assert_array_equal(taken["data"], pairs(x[..., 0], 2))
 
 
+def test_groups_of_several_shapes_are_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["0000/data"], file["0001/data"] = values(4, 6, 1), values(3, 6, 1)
+    with pytest.raises(
+        InvalidArgument, match=r"0001/data: found float32\[3, 6, 1\], expected float32\[4, 6, 1\]"
+    ):
+        open_samples(tmp_path / "a.h5", "data")
+
+
 def test_pdebench_incompressible_flow(tmp_path: Path) -> None:
     arrays = {
         "velocity": values(2, 4, 6, 6, 2),

@@ -15,8 +15,8 @@ imaging", npj Comput. Mater. 8, 2022 (arXiv:2109.14053).
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -105,10 +105,16 @@ class Parameters:
         require(0 < self.photons <= MOST_PHOTONS, "photons", self.photons, few)
 
 
-@lru_cache(maxsize=2)
-def _grid(size: int) -> Real:
-    """Return z, y and x of the voxels from the middle, shape (3, z, y, x)."""
-    return np.stack(np.meshgrid(*(np.arange(size) - size // 2.0,) * 3, indexing="ij"))
+def _axes(size: int) -> tuple[Real, Real, Real]:
+    """Return z, y and x of the voxels from the middle, ready to broadcast."""
+    r = np.arange(size, dtype=np.float64) - size // 2
+    return r[:, None, None], r[:, None], r
+
+
+def _along(direction: Real, r: Sequence[Real]) -> Real:
+    """Return how far the voxels at ``r`` lie along ``direction``, shape (z, y, x)."""
+    distance: Real = direction[0] * r[0] + direction[1] * r[1] + direction[2] * r[2]
+    return distance
 
 
 def shape(parameters: Parameters, rng: np.random.Generator) -> Real:
@@ -121,10 +127,10 @@ def shape(parameters: Parameters, rng: np.random.Generator) -> Real:
     normals = rng.standard_normal((count, 3))
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     distances = half * rng.uniform(*DISTANCES, count)
-    r = _grid(parameters.size)
-    depth = half - np.abs(r).max(axis=0)
+    r = _axes(parameters.size)
+    depth = half - np.maximum(np.maximum(*map(np.abs, r[:2])), np.abs(r[2]))
     for normal, distance in zip(normals, distances, strict=True):
-        np.minimum(depth, distance - np.tensordot(normal, r, 1), out=depth)
+        np.minimum(depth, distance - _along(normal, r), out=depth)
     rise = np.clip(depth / parameters.edge, 0, 1)
     amplitude: Real = rise * rise * (3 - 2 * rise)
     return amplitude
@@ -157,8 +163,8 @@ def _dislocation(parameters: Parameters, rng: np.random.Generator) -> tuple[Real
     """Return the phase around a random line, and the amplitude's share that its core leaves."""
     directions, _ = np.linalg.qr(rng.standard_normal((3, 3)))
     middle = rng.uniform(-0.25, 0.25, 3) * parameters.size / parameters.oversampling
-    r = _grid(parameters.size) - middle[:, None, None, None]
-    a, b = (np.tensordot(direction, r, 1) for direction in directions[:2])
+    r = [each - start for each, start in zip(_axes(parameters.size), middle, strict=True)]
+    a, b = (_along(direction, r) for direction in directions[:2])
     return np.arctan2(b, a), np.clip(np.hypot(a, b) / CORE, 0, 1)
 
 
@@ -170,15 +176,15 @@ def settled(strained: Complex) -> Complex:
     amplitude's third moment along the diagonal, about the middle, is not negative.
     """
     n = len(strained)
-    r = _grid(n)
+    r = _axes(n)
     weight = np.abs(strained)
     shift = [-round(float((weight * along).sum() / weight.sum())) for along in r]
     placed = np.roll(strained, shift, axis=(0, 1, 2))
-    if float((np.abs(placed) * r.sum(axis=0) ** 3).sum()) < 0:
+    if float((np.abs(placed) * _along(np.ones(3), r) ** 3).sum()) < 0:
         placed = np.conj(np.roll(placed[::-1, ::-1, ::-1], 1, axis=(0, 1, 2)))
     spectrum = np.abs(np.fft.fftn(placed))
-    peak = np.array(np.unravel_index(int(spectrum.argmax()), spectrum.shape))
-    placed = placed * np.exp(-2j * np.pi / n * np.tensordot(peak, r, 1))
+    peak = np.array(np.unravel_index(int(spectrum.argmax()), spectrum.shape), np.float64)
+    placed = placed * np.exp(-2j * np.pi / n * _along(peak, r))
     total = placed.sum()
     fixed: Complex = placed * np.conj(total) / abs(total)
     return fixed

@@ -163,7 +163,7 @@ def written(
         raise InvalidArgument(f"workers: found {workers}, expected at least 1")
     imported = cast(Sampled, importlib.import_module(f"sciflow.datasets.{module}"))
     template = imported.template(parameters)
-    parts = _Parts(_folder(out, record), module, parameters)
+    parts = _Parts(_folder(out.resolve(), record), module, parameters)
     size = block_of(template, parameters.samples)
     blocks = [(a, min(a + size, parameters.samples)) for a in range(0, parameters.samples, size)]
     missing = [block for block in blocks if not parts.has(*block)]

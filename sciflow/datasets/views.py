@@ -18,6 +18,7 @@ import numpy as np
 
 from sciflow.datasets.sources.array import ReadFailed, StoredArray, Want
 from sciflow.datasets.sources.reading import Reading
+from sciflow.errors import InvalidArgument
 
 __all__ = ["Fixed", "Pairs", "Still", "Trajectories"]
 
@@ -232,9 +233,23 @@ class Trajectories:
     ----------
     arrays : tuple of StoredArray, each of shape (t, ...)
         At least one.
+
+    Raises
+    ------
+    InvalidArgument
+        If they differ in shape or dtype.
     """
 
     arrays: tuple[StoredArray, ...]
+
+    def __post_init__(self) -> None:
+        first = self.arrays[0]
+        for array in self.arrays:
+            if (array.shape, array.dtype) != (first.shape, first.dtype):
+                raise InvalidArgument(
+                    f"{array.name}: found {array.dtype}{list(array.shape)}, expected {first.dtype}"
+                    f"{list(first.shape)} as in {first.name}; samples are of one shape"
+                )
 
     @property
     def name(self) -> str:
