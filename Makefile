@@ -18,7 +18,7 @@ FUZZ_TARGETS := $(basename $(notdir $(wildcard codecs/fuzz/*.cpp)))
 MODULES := $(shell find sciflow -name '*.py' | sort | cksum | cut -d ' ' -f 1)
 CXX_FILES = $(shell find codecs -name '*.cpp' -o -name '*.hpp' -o -name '*.h')
 
-.PHONY: help build demo models test lint format bench bench-learned bench-loader bench-datasets docs wheel engine-test sanitize fuzz golden-new clean
+.PHONY: help build demo models test lint format bench bench-learned bench-checkpoints bench-loader bench-datasets docs wheel engine-test sanitize fuzz golden-new clean
 
 help: ## List the recipes
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -76,6 +76,9 @@ bench: .venv/.ready ## Compare with the peers; writes CSV and plot into bench/
 bench-learned: .venv/.ready ## Compare GWLZ and AESZ with SZ3 and SZ; writes CSVs, pages and figures
 	$(BIN)/python -m bench.learned
 	$(BIN)/python -m bench.learned.aesz
+
+bench-checkpoints: .venv/.ready ## Pack weights and the state of Adam; writes CSV and page
+	$(BIN)/python -m bench.checkpoints
 
 bench-loader: .venv/.ready ## Compare SolarLoader with DataLoader on cold files; writes CSV, page and figure
 	$(BIN)/python -m bench.loader

@@ -112,7 +112,11 @@ def _local_cluster(workers: int) -> LocalCluster:
 
     with _ignored_interrupts():
         return LocalCluster(  # type: ignore[no-untyped-call]
-            n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+            n_workers=workers,
+            threads_per_worker=1,
+            dashboard_address=None,
+            scheduler_kwargs={"dashboard_address": ":0"},  # any free port: another cluster may be at work
+            silence_logs=logging.CRITICAL,
         )
 
 
