@@ -284,7 +284,7 @@ def test_the_knee_is_the_largest_accepted_ratio() -> None:
     assert made.noise == pytest.approx(2**0.5 / 2)
     assert replace(made, tolerance=0.06).knee is bad
     assert report(bad).knee is None
-    assert "No bound" in report(bad).verdict()
+    assert "With every bound" in report(bad).verdict()
     assert report(rung("better", 30, 0.5, 2.0), good).knee is not good  # a smaller loss is no harm
 
 

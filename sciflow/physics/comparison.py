@@ -226,7 +226,7 @@ def compare(
 
     Parameters
     ----------
-    reference, candidate : array_like, any real dtype, same shape (..., *space)
+    reference, candidate : array_like, any real dtype, same shape (..., [[z,] y,] x)
         Cells that are not finite in both are left out of every metric, as its own page says; ``lost`` counts
         those that the candidate lacks. For divergence and vorticity: (2, y, x) or (3, z, y, x).
     which : sequence of str, optional

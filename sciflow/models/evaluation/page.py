@@ -121,8 +121,8 @@ def markdown(report: Report, figure: Path | None = None) -> str:
         f"# {report.model} on {report.data}, trained on compressed data\n",
         f"{report.verdict()}\n",
         _table(_HEADER, [report.cells(rung) for rung in report.rungs]),
-        f"\nTest loss: mean of {seeds} seeds over held-out samples that were never compressed, in the units "
-        "that the\nuncompressed training data are normalised to. Change: of that mean, against the model "
+        f"\nTest loss: mean over seeds ({seeds}) and held-out samples that were never compressed, in the "
+        "units that the\nuncompressed training data are normalised to. Change: of that mean, against the model "
         "trained on the file itself.\n± seeds: standard deviation over seeds of the change of each; in the "
         "first row, of the loss itself.\n",
     ]
@@ -130,7 +130,7 @@ def markdown(report: Report, figure: Path | None = None) -> str:
         parts.append(f"\n![change of test loss against ratio]({figure.name})\n")
     parts += ["\n## Held-out samples, decoded\n\n", "Metrics as in `sciflow.physics`.\n\n"]
     parts.append(_physics([(rung, rung.data) for rung in report.rungs[1:]]))
-    parts += ["\n## Predictions against the truth\n\n", f"Mean of {seeds} seeds.\n\n"]
+    parts += ["\n## Predictions against the truth\n\n", f"Mean over seeds: {seeds}.\n\n"]
     parts.append(_physics([(rung, mean_predictions(rung)) for rung in report.rungs]))
     return "".join(parts)
 

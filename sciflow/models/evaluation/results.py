@@ -166,7 +166,7 @@ class Report:
         """The result in a sentence or two."""
         knee = self.knee
         if knee is None:
-            return f"No bound keeps the mean test loss within {self.tolerance:.3g} of the uncompressed one."
+            return f"With every bound the mean test loss grows by more than {100 * self.tolerance:.3g} %."
         said = (
             f"{knee.name}: {knee.ratio:.1f} times smaller, test loss {100 * self.change(knee):+.2f} % "
             f"(at most {100 * self.tolerance:+.3g} % accepted)"
@@ -225,7 +225,8 @@ class Report:
         from rich import box
         from rich.table import Table
 
-        title = f"{self.model} on {self.data}, {len(self.reference.scores)} seeds"
+        count = len(self.reference.scores)
+        title = f"{self.model} on {self.data}, {count} seed{'s' if count > 1 else ''}"
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, title=title, title_justify="left")
         table.add_column("trained on")
         for name in ("ratio", "MB", "test loss", "change %", "+- seeds %", "train s"):
