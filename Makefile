@@ -82,6 +82,7 @@ bench-loader: .venv/.ready ## Compare SolarLoader with DataLoader on cold files;
 
 bench-datasets: .venv/.ready ## Time the sets of samples; writes CSV, docs/datasets.md and the cards
 	$(BIN)/python -m bench.datasets
+
 bench-evaluation: .venv/.ready ## Train surrogates on compressed data; writes CSVs, page and figure
 	$(BIN)/python -m bench.evaluation
 
