@@ -47,7 +47,7 @@ def test_the_page_is_written_from_the_files(tmp_path: Path) -> None:
     text = page.read_text()
     expected = [
         f"| {CASES[0].name} | rel:0.1: 20.0 | +9.09 | no | rel:0.01: 8.0 | 12.9 |",
-        "7 epochs",
+        "epochs: 7, seeds: 2",
         "| rel:0.01 | predictions | v | 4 | 1 | - | - |",
         "(page.png)",
     ]

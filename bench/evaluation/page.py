@@ -41,7 +41,8 @@ def write_page(reports: Sequence[tuple[Case, Report]], machine: Mapping[str, Any
     ]
     for case, report in reports:
         epochs = max(score.epochs for rung in report.rungs for score in rung.scores)
-        about = f"{case.about[:1].upper()}{case.about[1:]}; {epochs} epochs"
+        seeds = len(report.reference.scores)
+        about = f"{case.about[:1].upper()}{case.about[1:]}; epochs: {epochs}, seeds: {seeds}"
         text.append(f"\n## {case.name}\n\n{about}. {report.verdict()}\n\n")
         text += [table(_RUNGS, [report.cells(rung) for rung in report.rungs]), "\n", _physics(report)]
     page.write_text("".join(text))
