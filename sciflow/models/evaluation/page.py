@@ -118,13 +118,13 @@ def markdown(report: Report, figure: Path | None = None) -> str:
     """Return the page: verdict, table, figure, physics of the data and of the predictions."""
     seeds = len(report.reference.scores)
     parts = [
-        f"# {report.model} on {report.data}, trained on compressed data\n",
-        f"{report.verdict()}\n",
+        f"# {report.model} on {report.data}, trained on compressed data\n\n",
+        f"{report.verdict()}\n\n",
         _table(_HEADER, [report.cells(rung) for rung in report.rungs]),
         f"\nTest loss: mean over seeds ({seeds}) and held-out samples that were never compressed, in the "
-        "units that the\nuncompressed training data are normalised to. Change: of that mean, against the model "
-        "trained on the file itself.\n± seeds: standard deviation over seeds of the change of each; in the "
-        "first row, of the loss itself.\n",
+        "units that the\nuncompressed training data are normalised to. Change: of that mean, against the "
+        "model trained on the file itself.\n± seeds: standard deviation over seeds of the change of each; "
+        "in the first row, of the loss itself.\n",
     ]
     if figure is not None and figure.is_file():
         parts.append(f"\n![change of test loss against ratio]({figure.name})\n")
