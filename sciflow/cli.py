@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from sciflow._evaluate_command import compare, evaluate
 from sciflow._plan_command import plan
 from sciflow._report_command import report
 from sciflow._train_command import train
@@ -374,6 +375,8 @@ app.command(no_args_is_help=True)(plan)
 app.command(no_args_is_help=True)(report)
 app.command(no_args_is_help=True)(tune)
 app.command(no_args_is_help=True)(train)
+app.command(no_args_is_help=True)(evaluate)
+app.command(no_args_is_help=True)(compare)
 
 
 def run(arguments: Sequence[str]) -> int:
