@@ -18,7 +18,7 @@ FUZZ_TARGETS := $(basename $(notdir $(wildcard codecs/fuzz/*.cpp)))
 MODULES := $(shell find sciflow -name '*.py' | sort | cksum | cut -d ' ' -f 1)
 CXX_FILES = $(shell find codecs -name '*.cpp' -o -name '*.hpp' -o -name '*.h')
 
-.PHONY: help build demo models test lint format bench bench-learned bench-checkpoints bench-loader bench-datasets docs wheel engine-test sanitize fuzz golden-new clean bench-evaluation
+.PHONY: help build demo models test lint format bench bench-learned bench-checkpoints bench-loader bench-datasets bench-surrogates docs wheel engine-test sanitize fuzz golden-new clean bench-evaluation
 
 help: ## List the recipes
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -82,6 +82,9 @@ bench-checkpoints: .venv/.ready ## Pack weights and the state of Adam; writes CS
 
 bench-loader: .venv/.ready ## Compare SolarLoader with DataLoader on cold files; writes CSV, page and figure
 	$(BIN)/python -m bench.loader
+
+bench-surrogates: .venv/.ready ## Train surrogates on small data sets, against plain baselines; writes CSV and page
+	$(BIN)/python -m bench.surrogates
 
 bench-datasets: .venv/.ready ## Time the sets of samples; writes CSV, docs/datasets.md and the cards
 	$(BIN)/python -m bench.datasets

@@ -23,10 +23,10 @@ html_theme_options = {"navigation_with_keys": False}
 
 
 def keep_bars(_app: Any, _what: str, _name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
-    """Let docstrings write |x - x'|: outside of code, reStructuredText would take it for a substitution."""
+    """Let docstrings write |x - x'| and (batch, *space): outside of code these would be markup."""
     for number, line in enumerate(lines):
         around_code = re.split(r"(`.*?`)", line)
-        around_code[::2] = [text.replace("|", r"\|") for text in around_code[::2]]
+        around_code[::2] = [text.replace("|", r"\|").replace(", *", r", \*") for text in around_code[::2]]
         if not line.lstrip().startswith((">>>", "...")):
             lines[number] = "".join(around_code)
 

@@ -159,6 +159,53 @@ def test_gradients_of_a_spectral_convolution() -> None:
     assert torch.autograd.gradcheck(run, (x, weight))
 
 
+# ---------------------------------------------------------------- what goes in, and how far it gets
+
+
+def test_patterns_are_divided_by_their_scale_and_densities_may_be_logarithms() -> None:
+    density = torch.rand(2, 1, 8, 8, 8) - 0.1  # a value below 0 counts as 0
+    pairs: list[tuple[str, SampleSpec, dict[str, Any], dict[str, Any], Tensor, float | None]] = [
+        (
+            "ptychonn",
+            fields(1, 16, 2),
+            {"width": 4, "levels": 2},
+            {"scale": 20},
+            torch.rand(2, 1, 16, 16),
+            0.05,
+        ),
+        (
+            "cosmoflow",
+            SampleSpec((1, 8, 8, 8), (2,)),
+            {"width": 2, "dropout": 0.0},
+            {"log": True},
+            density,
+            None,
+        ),
+    ]
+    for name, spec, settings, change, x, factor in pairs:
+        plain, changed = build(name, spec, settings), build(name, spec, settings | change)
+        changed.load_state_dict(plain.state_dict())
+        seen = x.clamp_min(0).log1p() if factor is None else x * factor
+        torch.testing.assert_close(changed(x), plain(seen))
+        assert not torch.equal(plain(x), changed(x))
+
+
+def test_the_loss_of_ptychonn_is_that_of_amplitude_and_phase() -> None:
+    target = torch.zeros(2, 2, 16, 16)
+    prediction = target.clone()
+    prediction[:, 0], prediction[0, 1] = 0.5, -3.0
+    network = build("ptychonn", fields(1, 16, 2), {"width": 2, "amplitude_weight": 4.0})
+    assert float(network.loss(prediction, target[:, :1], target)) == pytest.approx(4 * 0.5 + 1.5)
+
+
+def test_a_signal_passes_ten_layers_without_normalisation() -> None:
+    torch.manual_seed(0)
+    network = build("ptychonn", fields(1, 32, 2))
+    first, second = torch.randn(2, 4, 1, 32, 32).unbind(0)
+    differs = (network(first) - network(second)).detach().std(dim=(0, 2, 3))
+    assert bool((differs > 0.05).all())  # 1e-5 as torch starts them
+
+
 # ---------------------------------------------------------------- learning
 
 

@@ -93,6 +93,7 @@ def test_every_name_is_described() -> None:
         ("cosmoflow", {"dropout": 1.0}, "expected numbers in"),
         ("cosmoflow", {"dense": [8, -1]}, "expected numbers above 0"),
         ("ptychonn", {"levels": 9}, "levels from 1 to 8"),
+        ("ptychonn", {"scale": 0}, "finite scale and amplitude_weight above 0"),
         ("autophasenn", {"threshold": 1}, "threshold in"),
         ("autophasenn", {"measured": "counts"}, "expected one of magnitude, intensity"),
         ("os.path:join", {}, "expected a subclass of"),

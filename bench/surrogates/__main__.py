@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m bench.surrogates", description=__doc__)
     about = f"surrogates, comma-separated, of {', '.join(task.name for task in TASKS)}; default all"
     parser.add_argument("--only", default="", help=about)
-    parser.add_argument("--seeds", default="0,1,2", help="comma-separated")
+    parser.add_argument("--seeds", default="0,1", help="comma-separated")
     parser.add_argument("--fresh", action="store_true", help="measure what is there already again")
     parser.add_argument("--page-only", action="store_true", help="only write the page from the CSV")
     folder = ROOT / "out" / "bench" / "surrogates"

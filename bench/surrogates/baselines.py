@@ -39,6 +39,11 @@ def another(train: Part, _: Part, test: Part) -> NDArray[np.float32]:
     return train.y[chosen]
 
 
+def truth(_: Part, __: Part, test: Part) -> NDArray[np.float32]:
+    """The truth itself: what noise leaves of the error."""
+    return test.y
+
+
 def ridge(train: Part, validation: Part, test: Part) -> NDArray[np.float32]:
     """Ridge regression from the input, pooled to 16 cells a side (8 in 3-D)."""
     return _ridge(pooled, train, validation, test)
@@ -63,6 +68,7 @@ BASELINES: dict[str, Baseline] = {
     "mean": mean,
     "persistence": persistence,
     "another": another,
+    "truth": truth,
     "ridge": ridge,
     "spectrum": spectrum,
     "stencil": stencil,

@@ -19,7 +19,7 @@ _AT_ONCE = 16
 
 
 def relative(test: Part, predicted: NDArray[np.float32], _: Path) -> dict[str, float]:
-    """Mean over samples of ``|prediction - truth| / |truth|``."""
+    """Mean over samples of the error's L2 norm over that of the truth."""
     difference = np.linalg.norm((predicted - test.y).reshape(len(test.y), -1), axis=1)
     return {
         "relative L2": float((difference / np.linalg.norm(test.y.reshape(len(test.y), -1), axis=1)).mean())

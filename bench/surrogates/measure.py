@@ -89,7 +89,7 @@ def measured(task: Task, seed: int, folder: Path, *, note: Callable[[str], None]
     predictor = Predictor(result.folder)
     parts = [part(source, data) for source in (splits.train, splits.validation, splits.test)]
     predicted = {task.name: predictor(splits.test)}
-    predicted |= {name: BASELINES[name](*parts) for name in task.baselines}
+    predicted |= {name: BASELINES[name](*parts) for name in task.predictors}
     return [
         Row(
             task=task.name,

@@ -25,7 +25,7 @@ def write_page(rows: Sequence[Row], machine: Mapping[str, Any], page: Path) -> P
         f"catalogue, on {machine['cores']} cores (load {machine['load']:.1f} at the start), torch "
         f"{machine['torch']}.\nErrors are on a test split that neither training nor the choice of the best "
         "epoch saw; smaller is better.\nSplit, weights and order follow the seed; a number is the mean over "
-        f"{_seeds(rows)} seeds, ± half of the range.\n*gain*: the best baseline over the surrogate, "
+        f"{_seeds(rows)}, ± half of the range.\n*gain*: the best baseline over the surrogate, "
         "the smallest of the seeds. These are not the sizes of the papers,\nand no statement about them.\n",
         "## Errors\n",
         _errors(rows, tasks),
@@ -44,7 +44,8 @@ def _seeds(rows: Sequence[Row]) -> str:
     counts = sorted(
         {len({row.seed for row in rows if row.task == name}) for name in {row.task for row in rows}}
     )
-    return " to ".join(map(str, counts[:: max(len(counts) - 1, 1)]))
+    text = " to ".join(map(str, counts[:: max(len(counts) - 1, 1)]))
+    return "one seed" if text == "1" else f"{text} seeds"
 
 
 def _errors(rows: Sequence[Row], tasks: Sequence[Task]) -> str:
@@ -54,20 +55,26 @@ def _errors(rows: Sequence[Row], tasks: Sequence[Task]) -> str:
         for metric in dict.fromkeys(row.metric for row in ours):
             found = {
                 name: {row.seed: row.error for row in ours if (row.metric, row.predictor) == (metric, name)}
-                for name in (task.name, *task.baselines)
+                for name in (task.name, *task.predictors)
             }
-            plain = [f"{name} {_spread(found[name].values())}" for name in task.baselines]
+            plain, known = (
+                ", ".join(f"{name} {_spread(found[name].values())}" for name in names)
+                for names in (task.baselines, task.references)
+            )
             lines.append(
                 [
                     f"`{task.name}`",
                     task.dataset,
                     metric,
                     f"**{_spread(found[task.name].values())}**",
-                    ", ".join(plain),
+                    plain,
                     f"{_gain(found, task):.2f}x",
+                    known,
                 ]
             )
-    return table(["surrogate", "data set", "error", "surrogate's", "baselines'", "gain"], lines)
+    return table(
+        ["surrogate", "data set", "error", "surrogate's", "baselines'", "gain", "for reference"], lines
+    )
 
 
 def _gain(found: Mapping[str, Mapping[int, float]], task: Task) -> float:
@@ -78,7 +85,8 @@ def _gain(found: Mapping[str, Mapping[int, float]], task: Task) -> float:
 
 def _spread(errors: Any) -> str:
     values = list(errors)
-    return f"{statistics.fmean(values):.3g} ± {(max(values) - min(values)) / 2:.1g}"
+    spread = f" ± {(max(values) - min(values)) / 2:.1g}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.3g}{spread}"
 
 
 def _runs(rows: Sequence[Row], tasks: Sequence[Task]) -> str:
@@ -101,7 +109,7 @@ def _runs(rows: Sequence[Row], tasks: Sequence[Task]) -> str:
 
 
 def _meanings(tasks: Sequence[Task]) -> str:
-    used = dict.fromkeys(name for task in tasks for name in task.baselines)
+    used = dict.fromkeys(name for task in tasks for name in task.predictors)
     lines = [[f"*{name}*", _first_line(baselines.BASELINES[name])] for name in used]
     judged = dict.fromkeys(task.judge for task in tasks)
     lines += [

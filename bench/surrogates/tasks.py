@@ -30,6 +30,8 @@ class Task:
         The error: a key of `bench.surrogates.judges.JUDGES`.
     baselines : tuple of str
         Keys of `bench.surrogates.baselines.BASELINES`.
+    references : tuple of str
+        Likewise: no rivals, but what is known to be good, or as good as can be.
     data, settings, training : mapping
         The tables of the run's config.
     """
@@ -42,12 +44,26 @@ class Task:
     data: Mapping[str, Any]
     settings: Mapping[str, Any]
     training: Mapping[str, Any]
+    references: tuple[str, ...] = ()
 
     def digest(self, seed: int) -> str:
         """Return what the rows of this task depend on, 12 digits."""
-        parts = [self.dataset, self.make, self.judge, self.baselines, self.data, self.settings, self.training]
+        parts = [
+            self.dataset,
+            self.make,
+            self.judge,
+            self.predictors,
+            self.data,
+            self.settings,
+            self.training,
+        ]
         text = json.dumps([*parts, seed], sort_keys=True, default=dict)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def predictors(self) -> tuple[str, ...]:
+        """Names of what needs no network."""
+        return (*self.baselines, *self.references)
 
     def file(self, folder: Path) -> Path:
         """Return where its data set lies."""
@@ -92,31 +108,40 @@ TASKS = (
     Task(
         "ptychonn",
         dataset="ptychography",
-        make={"samples": 3000, "size": 32, "grain": 10, "defocus": 5.0},
+        make={
+            "samples": 8000,
+            "size": 32,
+            "defocus": 3.0,
+            "grain": 24,
+            "slope": 6,
+            "phase_spread": 1.0,
+        },
         judge="lit",
         baselines=("mean", "ridge"),
         data={"inputs": ["diffraction"], "targets": ["amplitude", "phase"], "normalise": "none"},
-        settings={"width": 16},
-        training={"epochs": 16, "batch_size": 20, "rate": 1e-3},
+        settings={"width": 12, "scale": 20.0, "amplitude_weight": 3.0},
+        training={"epochs": 14, "batch_size": 20, "rate": 1.2e-3, "warmup": 60},
     ),
     Task(
         "cosmoflow",
         dataset="cosmology-boxes",
-        make={"samples": 1000, "size": 32},
+        make={"samples": 1400, "size": 32},
         judge="parameters",
-        baselines=("mean", "ridge", "spectrum"),
-        data={"inputs": ["density"], "targets": ["parameters"]},
-        settings={"width": 8, "dense": [64, 32], "dropout": 0.0, "padding": "periodic"},
-        training={"epochs": 12, "batch_size": 16, "rate": 1e-3},
+        baselines=("mean", "ridge"),
+        references=("spectrum",),
+        data={"inputs": ["density"], "targets": ["parameters"], "normalise": "none"},
+        settings={"width": 6, "dense": [64, 32], "dropout": 0.0, "padding": "periodic", "log": True},
+        training={"epochs": 20, "batch_size": 16, "rate": 1.5e-3},
     ),
     Task(
         "autophasenn",
         dataset="bragg-cdi",
-        make={"samples": 600, "size": 32},
+        make={"samples": 600, "size": 24, "strain": 0.5, "dislocations": 0.0},
         judge="chi",
         baselines=("mean", "another"),
+        references=("truth",),
         data={"inputs": ["diffraction"], "targets": ["amplitude", "phase"], "normalise": "none"},
-        settings={"width": 8, "levels": 3},
-        training={"epochs": 12, "batch_size": 8, "rate": 2e-3},
+        settings={"width": 8, "levels": 3, "loss": "squared"},
+        training={"epochs": 30, "batch_size": 8, "rate": 4e-3},
     ),
 )

@@ -1,11 +1,11 @@
 """Surrogate networks: a simulation's or an instrument's samples in, a prediction out; training is elsewhere.
 
-```
-build(name, SampleSpec(input, target), settings) ─▶ Surrogate
-surrogate(x) ─▶ prediction        surrogate.loss(prediction, x, target) ─▶ scalar, mean over the batch
+::
 
-x: float32 (batch, channel, *space)     prediction: (batch, channel', *space) or (batch, parameter)
-```
+    build(name, SampleSpec(input, target), settings) ─▶ Surrogate
+    surrogate(x) ─▶ prediction        surrogate.loss(prediction, x, target) ─▶ scalar, mean over the batch
+
+    x: float32 (batch, channel, *space)     prediction: (batch, channel', *space) or (batch, parameter)
 
 >>> from sciflow.models import surrogates
 >>> surrogates.names()

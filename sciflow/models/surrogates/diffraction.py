@@ -1,9 +1,10 @@
 """Far-field diffraction of an object of known amplitude and phase, and how far it is from a measurement.
 
-```
-amplitude, phase (sides n/2) ─ threshold ─▶ support ─ pad with zeros to n ─▶ rho = A exp(i phi)
-rho ─ FFT, zero wave number in the middle ─ | . | ─▶ magnitudes ─ times the best scale ─▶ error
-```
+::
+
+    amplitude, phase (sides n/2) ─ threshold ─▶ support ─ pad with zeros to n ─▶ rho = A exp(i phi)
+    rho ─ FFT, zero wave number in the middle ─ modulus ─▶ magnitudes ─ times the best scale ─▶ error
+
 Yao et al., npj Computational Materials 8, 124 (2022), figure 1b and methods: the object fills at most half of
 every side (oversampling by two), what is below a threshold of its amplitude is outside of it, and the far
 field is the modulus of its Fourier transform.

@@ -53,6 +53,9 @@ class Settings:
     scale : float
         What patterns are divided by: about their standard deviation, where they come as they are
         (``normalise = "none"``, so that amplitude and phase keep their ranges).
+    amplitude_weight : float
+        Of the amplitude's error in the loss, beside the phase's: more where amplitudes vary far less than
+        phases do. The paper: 1.
 
     Raises
     ------
@@ -63,12 +66,13 @@ class Settings:
     width: int = 32
     levels: int = 3
     scale: float = 1.0
+    amplitude_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.width < 1 or not 1 <= self.levels <= _MAX_LEVELS or not 0 < self.scale < math.inf:
-            raise InvalidArgument(
-                f"found {self}, expected width and scale above 0 and levels from 1 to {_MAX_LEVELS}"
-            )
+        if self.width < 1 or not 1 <= self.levels <= _MAX_LEVELS:
+            raise InvalidArgument(f"found {self}, expected width above 0 and levels from 1 to {_MAX_LEVELS}")
+        if not (0 < self.scale < math.inf and 0 < self.amplitude_weight < math.inf):
+            raise InvalidArgument(f"found {self}, expected a finite scale and amplitude_weight above 0")
 
 
 class PtychoNN(Surrogate):
@@ -108,9 +112,11 @@ class PtychoNN(Surrogate):
         return torch.cat([amplitude, phase], dim=1)
 
     def loss(self, prediction: Tensor, x: Tensor, target: Tensor | None) -> Tensor:
-        """Return the mean absolute error of the amplitude plus that of the phase."""
+        """Return the mean absolute error of the amplitude, weighted, plus that of the phase."""
         found, wanted = self.matched(prediction, target)
-        return absolute(found[:, 0], wanted[:, 0]) + absolute(found[:, 1], wanted[:, 1])
+        amplitude, phase = (absolute(found[:, channel], wanted[:, channel]) for channel in (0, 1))
+        weighted: Tensor = self.settings.amplitude_weight * amplitude
+        return weighted + phase
 
 
 def _encoder(settings: Settings) -> list[nn.Module]:
