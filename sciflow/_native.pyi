@@ -23,6 +23,8 @@ class EncodeOptions(TypedDict):
     block_values: int
     threads: int
     verify: bool
+    weights: NotRequired[bytes]
+    weights_set: NotRequired[int]
     regions: NotRequired[NDArray[Any]]
     region_bounds: NotRequired[list[float]]
     region_labels: NotRequired[list[int]]
@@ -68,7 +70,9 @@ class EnhanceOutcome(TypedDict):
     aux: int
 
 def encode(data: NDArray[Any], shape: tuple[int, ...], opts: EncodeOptions) -> tuple[int, bytes]: ...
-def decode_into(stream: Buffer, out: NDArray[Any], threads: int) -> tuple[int, int]: ...
+def decode_into(
+    stream: Buffer, out: NDArray[Any], threads: int, weights: Buffer = b""
+) -> tuple[int, int]: ...
 def info(stream: Buffer) -> tuple[int, int, HeaderFields]: ...
 def decode_block(header: Buffer, block: Buffer, index: int, out: NDArray[Any]) -> tuple[int, int]: ...
 def encoded_size_bound(nbytes: int, ndim: int) -> int: ...

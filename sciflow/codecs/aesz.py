@@ -29,10 +29,13 @@ from sciflow.codecs.aesz_stream import (
     MAX_GAIN,
     PLAIN,
     Modelled,
+    Weighted,
     read_marks,
     read_modelled,
+    read_weighted,
     write_marks,
     write_modelled,
+    write_weighted,
 )
 from sciflow.codecs.base import as_stored
 from sciflow.codecs.sentinels import sentinel_bits
@@ -48,6 +51,8 @@ _TRIED = 2
 """Of them, those that are coded in full."""
 _SAMPLE = 768
 """Blocks that a gain is chosen on."""
+_VALUES = 1 << 14
+"""That a field's range is taken from, for a linear model's weights."""
 _FEWEST = 0.01
 """Share of blocks that must be cheaper with the model, or it is left out."""
 _HOPE, _MIXED = 1.25, 0.7
@@ -122,6 +127,8 @@ def encode(array: NDArray[Any], config: AESZConfig) -> bytes:
     bound = sz.info(plain[1:]).bound
     if bound is None or array.ndim < len(predictor.block) or not array.size:
         return plain
+    if predictor.linear is not None:
+        return min(plain, _weighted(array, config.sz, predictor, bound.value), key=len)
     return _Coder(array, config.sz, predictor, bound.value).smallest(plain)
 
 
@@ -164,9 +171,18 @@ def decode(
     if view[:1] == PLAIN:
         plain: NDArray[Any] = sz.decode(view[1:], threads=threads)
         return plain
+    weighted = read_weighted(view)
+    if weighted is not None:
+        predictor = predictor_of(weighted.digest, inline=inline, file=file)
+        if predictor.linear is None:
+            raise Corrupt(f"a stream with weights names a model of kind {predictor.model.kind}, not linear")
+        served: NDArray[Any] = sz.decode(weighted.body, threads=threads, weights=predictor.linear.weights)
+        return served
     stream = read_modelled(view)
     header = sz.info(stream.residual)
     predictor = predictor_of(stream.digest, inline=inline, file=file)
+    if predictor.linear is not None:
+        raise Corrupt("a stream of latents names a linear model, which has none")
     marks, grid = _marks_of(stream, header, predictor)
     latents = _latents_of(stream, grid, marks, predictor, threads)
     residual, _ = as_stored(sz.decode(stream.residual, threads=threads))
@@ -191,6 +207,9 @@ def info(buf: BytesLike) -> AESZInfo:
     if view[:1] == PLAIN:
         header, base = sz.info(view[1:]), len(view) - 1
         model, bound, latents = None, header.bound, 0
+    elif (weighted := read_weighted(view)) is not None:
+        header, base = sz.info(weighted.body), len(weighted.body)
+        model, bound, latents = weighted.digest, header.bound, 0
     else:
         stream = read_modelled(view)
         header, base, latents = sz.info(stream.residual), len(stream.residual), len(stream.latents)
@@ -204,6 +223,18 @@ def info(buf: BytesLike) -> AESZInfo:
         residual_bytes=base,
         other_bytes=len(view) - base - latents,
     )
+
+
+def _weighted(array: NDArray[Any], config: SZConfig, predictor: Predictor, bound: float) -> bytes:
+    """Return a stream whose blocks the model's weights predict, where that takes fewer bytes."""
+    assert predictor.linear is not None
+    some = array.reshape(-1)[:: max(1, array.size // _VALUES)]
+    some = some.astype(np.float64)
+    some = some[np.abs(some) < _ORDINARY[1]]
+    span = float(np.ptp(some)) if some.size else 0.0
+    chosen = predictor.linear.nearest(bound / span if span else math.inf)
+    body = sz.encode(array, config, weights=(predictor.linear.weights, chosen))
+    return write_weighted(Weighted(digest=predictor.digest, body=body))
 
 
 class _Coder:

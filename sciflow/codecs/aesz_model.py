@@ -30,17 +30,15 @@ _LARGEST = 1 << 26
 
 
 class Predictor:
-    """A KLT or an autoencoder as a stream uses it.
+    """A model as a stream uses it.
 
     Parameters
     ----------
     model : Model
-        Of kind klt or autoencoder.
+        Of any kind.
 
     Raises
     ------
-    InvalidArgument
-        If it is of another kind.
     Corrupt
         If its arrays are not those of its kind.
     """
@@ -48,14 +46,15 @@ class Predictor:
     def __init__(self, model: Model) -> None:
         from sciflow.models import predictor
         from sciflow.models.decoder import Learned
+        from sciflow.models.linear import Linear
 
-        if model.kind == "linear":
-            raise InvalidArgument("a linear model: AESZ takes models of kind klt or autoencoder")
         self.model = model
         self.block = model.block
         self.digest = model.digest
         made = predictor(model)
         self._run: Any = made
+        self.linear = made if isinstance(made, Linear) else None
+        """What runs inside SZ, where the model is of that kind; it has no latents."""
         self.latents: int = getattr(made, "latents", 0)
         self.scaled = isinstance(made, Learned)
         """Whether it needs to know a step's worth of the field's range."""
