@@ -40,17 +40,19 @@ from sciflow.codecs.aesz_stream import (
 from sciflow.codecs.base import as_stored
 from sciflow.codecs.sentinels import sentinel_bits
 from sciflow.codecs.stream import BytesLike, StreamInfo, as_bytes_view
-from sciflow.codecs.sz import SZConfig
+from sciflow.codecs.sz import Level, SZConfig
 from sciflow.errors import Corrupt, InvalidArgument, Truncated
 
 __all__ = ["AESZConfig", "AESZInfo", "decode", "encode", "info"]
 
 _GAINS = (1.0, 1.5, 3.0, 8.0, 24.0)
 """Steps that a latent of 1 stands for: from a transform to a coarse predictor."""
-_TRIED = 2
-"""Of them, those that are coded in full."""
-_SAMPLE = 768
-"""Blocks that a gain is chosen on."""
+_TRIED, _CLOSE = 2, 1.2
+"""Of them, those that are coded in full: the cheapest, and one that is estimated to cost little more."""
+_SAMPLE, _LEAST_SAMPLE = 256, 64
+"""Blocks that a gain is chosen on: a quarter of them, at least and at most so many."""
+_REHEARSAL = 1.15
+"""What a stream at level balanced may cost, over the plain one at level max, to be made again at level max."""
 _VALUES = 1 << 14
 """That a field's range is taken from, for a linear model's weights."""
 _FEWEST = 0.01
@@ -269,9 +271,22 @@ class _Coder:
             cheaper = self._with(moved, latents, gains[0]) < self._without(self._blocks, 8 * len(plain))
             tries.append((gains[0], cheaper))
         streams = [
-            self._coded(latents / gain, gain, served) for gain, served in tries if served.mean() >= _FEWEST
+            self._tried(latents / gain, gain, served, len(plain))
+            for gain, served in tries
+            if served.mean() >= _FEWEST
         ]
         return min([plain, *(each for each in streams if each is not None)], key=len)
+
+    def _tried(
+        self, latents: NDArray[np.float64], gain: float, served: NDArray[np.bool_], plain: int
+    ) -> bytes | None:
+        """Return the stream in which blocks are modelled; None where it is sure to be no smaller than plain."""
+        level = self._config.level
+        if level == "max":
+            rehearsal = self._coded(latents, gain, served, "balanced")
+            if rehearsal is None or len(rehearsal) > _REHEARSAL * plain:
+                return None
+        return self._coded(latents, gain, served, level)
 
     def _within_reach(self) -> bool:
         """Whether rounding leaves most of the bound, and predictions stay exact in 1/256 of a step."""
@@ -285,18 +300,20 @@ class _Coder:
 
     def _choose(self, moved: NDArray[np.float64], plain_bits: int) -> tuple[list[float], list[str]]:
         """Return the gains that are cheapest on a sample of blocks, and which ways are worth coding."""
-        some = slice(None, None, max(1, len(moved) // _SAMPLE))
+        wanted = max(_LEAST_SAMPLE, min(_SAMPLE, len(moved) // 4))
+        some = slice(None, None, max(1, len(moved) // wanted))
         latents = self._latents(moved[some])
         costs = [self._with(moved[some], latents, gain) for gain in _GAINS]
         totals = [float(cost.sum()) for cost in costs]
-        order = np.argsort(totals, kind="stable")[:_TRIED]
-        best = int(order[0])
+        order = [int(at) for at in np.argsort(totals, kind="stable")[:_TRIED]]
+        best = order[0]
+        order = [at for at in order if totals[at] <= _CLOSE * totals[best]]
         without = self._without(self._blocks[some], plain_bits)
         plain, mixed = float(without.sum()), float(np.minimum(costs[best], without).sum())
         promising = ["all"] if totals[best] < _HOPE * plain else []
         if mixed < _MIXED * min(totals[best], plain):
             promising.append("chosen")
-        return [_GAINS[int(at)] for at in order], promising
+        return [_GAINS[at] for at in order], promising
 
     def _latents(self, moved: NDArray[np.float64]) -> NDArray[np.float64]:
         return self._predictor.encode(moved, step=self._step, half_range=self._half_range)
@@ -310,6 +327,7 @@ class _Coder:
         self, moved: NDArray[np.float64], latents: NDArray[np.float64], gain: float
     ) -> NDArray[np.float64]:
         coded = np.rint(latents / gain)
+        coded = coded[:, : _count_used(coded)]
         integers = np.clip(coded * LATENT_FRACTION, -(2**30), 2**30).astype(np.int32)
         try:
             made = self._predict(integers, gain)
@@ -324,12 +342,14 @@ class _Coder:
     def _ratio(self) -> float:
         return self._step / self._half_range / 256 if self._predictor.scaled else 0.0
 
-    def _coded(self, latents: NDArray[np.float64], gain: float, served: NDArray[np.bool_]) -> bytes | None:
+    def _coded(
+        self, latents: NDArray[np.float64], gain: float, served: NDArray[np.bool_], level: Level
+    ) -> bytes | None:
         """Return the stream in which the blocks that `served` names are modelled; None where none is."""
         for _ in range(_RETRIES + 1):
             marks = np.zeros(self._grid.size, np.bool_)
             marks[np.flatnonzero(self._allowed)[served]] = True
-            wrong = self._try(latents[served], gain, marks)
+            wrong = self._try(latents[served], gain, marks, level)
             if not isinstance(wrong, np.ndarray):
                 return wrong
             served = served & ~wrong[self._allowed]
@@ -338,10 +358,10 @@ class _Coder:
         return None
 
     def _try(
-        self, latents: NDArray[np.float64], gain: float, marks: NDArray[np.bool_]
+        self, latents: NDArray[np.float64], gain: float, marks: NDArray[np.bool_], level: Level
     ) -> bytes | NDArray[np.bool_] | None:
         """Return a finished stream; or which blocks break the promise; or None where none can be made."""
-        coded = self._code_latents(latents, marks)
+        coded = self._code_latents(latents, marks, level)
         integers = _read_latents(coded, self._grid, marks, self._config.threads)
         try:
             predicted = self._predict(integers, gain)
@@ -352,7 +372,7 @@ class _Coder:
         margin = self._rounding(most + abs(self._middle) + self._half_range)
         if margin > _MARGIN * self._bound:
             return None
-        inner = replace(self._config, bound=Bound.abs(self._bound - margin))
+        inner = replace(self._config, bound=Bound.abs(self._bound - margin), level=level)
         body = sz.encode(_like(self._array, residual), inner)
         back, _ = as_stored(sz.decode(body, threads=self._config.threads))
         values = _reconstruct(self._grid, marks, predicted, back, self._bound)
@@ -372,12 +392,10 @@ class _Coder:
             )
         )
 
-    def _code_latents(self, latents: NDArray[np.float64], marks: NDArray[np.bool_]) -> bytes:
-        used = np.flatnonzero(np.abs(latents).max(axis=0, initial=0.0) >= 0.5)
-        count = int(used[-1]) + 1 if len(used) else 1
+    def _code_latents(self, latents: NDArray[np.float64], marks: NDArray[np.bool_], level: Level) -> bytes:
+        count = _count_used(latents)
         field = np.zeros((count, self._grid.size), np.float32)
         field[:, marks] = latents[:, :count].T
-        level = self._config.level
         return sz.encode(
             field.reshape(count, *self._grid.counts),
             SZConfig(Bound.abs(0.5), level=level, threads=self._config.threads),
@@ -397,6 +415,12 @@ class _Coder:
             error = np.abs(values.astype(wide) - self._stored.astype(wide))
         beyond = self._grid.cut(~(error <= self._bound)).reshape(self._grid.size, -1).any(axis=1)
         return beyond & marks
+
+
+def _count_used(latents: NDArray[np.float64]) -> int:
+    """How many latents, of shape (n, latents), there are up to the last one that is not 0 everywhere; 1 at least."""
+    used = np.flatnonzero(np.abs(latents).max(axis=0, initial=0.0) >= 0.5)
+    return int(used[-1]) + 1 if len(used) else 1
 
 
 def _checksum(values: NDArray[Any]) -> int:

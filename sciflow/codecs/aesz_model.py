@@ -102,14 +102,14 @@ class Predictor:
         Corrupt
             If the latents are out of their domain.
         """
-        whole = np.zeros((len(latents), self.latents), np.int32)
-        whole[:, : latents.shape[1]] = latents
-        if np.abs(whole.astype(np.int64)).max(initial=0) >= _LARGEST:
+        if np.abs(latents.astype(np.int64)).max(initial=0) >= _LARGEST:
             raise Corrupt(f"a latent of {_LARGEST} or more: no encoder writes that")
         try:
             if self.scaled:
+                whole = np.zeros((len(latents), self.latents), np.int32)
+                whole[:, : latents.shape[1]] = latents
                 return np.concatenate([self._run.decode(p, ratio=ratio, gain=gain) for p in _parts(whole)])
-            return np.concatenate([self._run.decode(p, gain=gain) for p in _parts(whole)])
+            return np.concatenate([self._run.decode(p, gain=gain) for p in _parts(latents)])
         except InvalidArgument as error:
             raise Corrupt(f"latents that no encoder writes: {error}") from error
 
