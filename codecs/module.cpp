@@ -185,6 +185,13 @@ NB_MODULE(_native, m) {
     m.def("encode", &encode, nb::arg("data"), nb::arg("shape"), nb::arg("opts"));
     m.def("decode_into", &decode_into, nb::arg("stream"), nb::arg("out"), nb::arg("threads"),
           nb::arg("weights") = nb::bytes("", 0));
+    m.def(
+        "check_weights",
+        [](nb::handle weights) {
+            Stencils stencils;
+            return static_cast<int>(read_stencils(Buffer(weights, PyBUF_C_CONTIGUOUS).bytes(), stencils));
+        },
+        nb::arg("weights"));
     m.def("info", &info, nb::arg("stream"));
     m.def("decode_block", &decode_one_block, nb::arg("header"), nb::arg("block"), nb::arg("index"), nb::arg("out"));
     m.def("encoded_size_bound", &encoded_size_bound, nb::arg("nbytes"), nb::arg("ndim"));

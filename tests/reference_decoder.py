@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import tests.reference_refine as refine
+import tests.reference_weighted as weighted
 from tests.reference_described import read_description
 from tests.reference_low_bits import read_low_bits
 from tests.reference_packed import decode_packed
@@ -49,8 +50,8 @@ def read_header(reader: Reader) -> tuple[int, Axes, float, list[tuple[Axes, int]
 
 
 @np.errstate(all="ignore")
-def decode(stream: bytes) -> Values:
-    """The array of a stream, with its dtype, byte order and memory layout."""
+def decode(stream: bytes, model: weighted.Weights | None = None) -> Values:
+    """The array of a stream, with its dtype, byte order and memory layout; blocks of mode 9 need a model."""
     reader = Reader(stream)
     flags, shape, bound, blocks = read_header(reader)
     dtype, bodies = np.dtype("<f8" if flags & 1 else "<f4"), Reader(reader.take(sum(n for _, n in blocks)))
@@ -59,7 +60,7 @@ def decode(stream: bytes) -> Values:
     for block, length in blocks:
         body = bodies.take(length - 4)
         bodies.checksum(body)
-        values.append(decode_block(Reader(body), block, dtype, bound))
+        values.append(decode_block(Reader(body), block, dtype, bound, model))
     array = np.concatenate(values).reshape(shape)
     if flags & 4:
         array = array.byteswap().view(dtype.newbyteorder(">"))
@@ -67,12 +68,14 @@ def decode(stream: bytes) -> Values:
 
 
 # 3. and 4. Blocks
-def decode_block(reader: Reader, shape: Axes, dtype: DType, bound: float) -> Values:
+def decode_block(
+    reader: Reader, shape: Axes, dtype: DType, bound: float, model: weighted.Weights | None = None
+) -> Values:
     """The values of a block, shape (N,)."""
     lengths = [1, 1, 1, 1, *(length for length in shape if length > 1)]
     axes = math.prod(lengths[:-3]), *lengths[-3:]
     N, mode, pattern, exact = math.prod(axes), reader.u8(), f"<u{dtype.itemsize}", None
-    require(mode <= 8, "there is such a mode")
+    require(mode <= 8 or (mode == 9 and model is not None), "there is such a mode")
     if mode <= 1:
         values = reader.array(dtype.str, 1 if mode else N).repeat(N if mode else 1)
     else:
@@ -88,6 +91,8 @@ def decode_block(reader: Reader, shape: Axes, dtype: DType, bound: float) -> Val
             plan = Plan(0 if mode == 5 else every, reader.f64(), *reader.array(dtype.str, 3))
             require(plan.is_sound(), "plans are finite")
             values = reconstruct(decode_codes(reader, [(axes, False)], flags)[0], exact and exact[0], plan)
+        elif mode == 9:
+            values = decode_multilevel(reader, axes, dtype, flags, lattice=False, model=model)
         else:
             values = decode_coded(reader, mode, flags, axes, dtype, bound)
         if mode != 7:
@@ -361,9 +366,20 @@ def read_levels(reader: Reader, block: Values, head: int, step: float) -> list[L
     return [*levels, Level(block, 0, step, {})]
 
 
-def decode_multilevel(reader: Reader, axes: Axes, dtype: DType, flags: int, *, lattice: bool) -> Values:
+def decode_multilevel(
+    reader: Reader,
+    axes: Axes,
+    dtype: DType,
+    flags: int,
+    *,
+    lattice: bool,
+    model: weighted.Weights | None = None,
+) -> Values:
     """The values of a block, or its integers on the lattice, shape (N,)."""
+    number = reader.u8() if model else 0
     block, T, head = np.zeros(axes, dtype), dtype.type, reader.u8()
+    if model:
+        require(number < len(model.sets) and head & 63 == model.mask, "set and axes are the model's")
     step, start = (1.0, 0.0) if lattice else (reader.f64(), reader.f64())
     require(step > 0, "a step is above 0")
     *levels, coarsest = read_levels(reader, block, head, step)
@@ -372,9 +388,13 @@ def decode_multilevel(reader: Reader, axes: Axes, dtype: DType, flags: int, *, l
         grids += [(level.part(odd).shape, place > 0) for place, odd in enumerate(level.classes())]
     codes = (grid.astype(dtype) for grid in decode_codes(reader, grids, flags))
     coarsest.grid.flat[:] = np.add.accumulate(np.append(T(start), next(codes) * T(step)))[1:]
-    for level in levels[::-1]:
+    for depth, level in reversed(list(enumerate(levels))):
         for odd in level.classes():
-            code, values = next(codes), predict(level, odd)
+            code = next(codes)
+            if model and level.active == model.mask:
+                values = model.predict(level.part, number, depth, odd)
+            else:
+                values = predict(level, odd)
             values = np.rint(values) + code if lattice else values + code * T(level.step)
             level.part(odd)[...] = values
     return block.ravel()

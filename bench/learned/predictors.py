@@ -1,9 +1,9 @@
 """What learned predictors of blocks would save: estimated bits next to SZ's bytes, on runs of other seeds.
 
 ``python -m bench.learned.predictors`` simulates the fields, predicts them with the catalogue's models and
-prints a table; ``--csv FILE`` writes it. SZ's and the linear model's are bytes of real streams, at level balanced
-and max; the others are entropies (`sciflow.models.estimate`) of latents and of codes within the same bound,
-without the model itself.
+prints a table; ``--csv FILE`` writes it. SZ's and the linear model's are bytes of real streams, at level
+balanced and max; the others are entropies (`sciflow.models.estimate`) of latents and of codes within the
+same bound, without the model itself.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ _TRIED, _CLOSE = 2, 1.2
 _SAMPLE, _LEAST_SAMPLE = 256, 64
 """Blocks that a gain is chosen on: a quarter of them, at least and at most so many."""
 _REHEARSAL = 1.15
-"""What a stream at level balanced may cost, over the plain one at level max, to be made again at level max."""
+"""What a stream at level balanced may cost, over the plain one at level max, to be made at level max."""
 _VALUES = 1 << 14
 """That a field's range is taken from, for a linear model's weights."""
 _FEWEST = 0.01
@@ -268,7 +268,8 @@ class _Coder:
             return plain
         tries = [(gain, np.ones(len(moved), np.bool_)) for gain in gains] if "all" in promising else []
         if "chosen" in promising:
-            cheaper = self._with(moved, latents, gains[0]) < self._without(self._blocks, 8 * len(plain))
+            modelled = np.add(*self._with(moved, latents, gains[0]))
+            cheaper = modelled < self._without(self._blocks, 8 * len(plain))
             tries.append((gains[0], cheaper))
         streams = [
             self._tried(latents / gain, gain, served, len(plain))
@@ -280,7 +281,7 @@ class _Coder:
     def _tried(
         self, latents: NDArray[np.float64], gain: float, served: NDArray[np.bool_], plain: int
     ) -> bytes | None:
-        """Return the stream in which blocks are modelled; None where it is sure to be no smaller than plain."""
+        """Return the stream in which blocks are modelled; None where it is likely to be no smaller."""
         level = self._config.level
         if level == "max":
             rehearsal = self._coded(latents, gain, served, "balanced")
@@ -303,13 +304,17 @@ class _Coder:
         wanted = max(_LEAST_SAMPLE, min(_SAMPLE, len(moved) // 4))
         some = slice(None, None, max(1, len(moved) // wanted))
         latents = self._latents(moved[some])
-        costs = [self._with(moved[some], latents, gain) for gain in _GAINS]
-        totals = [float(cost.sum()) for cost in costs]
+        without = self._without(self._blocks[some], plain_bits)
+        plain = float(without.sum())
+        left = self._with(moved[some], latents, _GAINS[0])[1]  # no coarser gain leaves less
+        if left.sum() >= _HOPE * plain and np.minimum(left, without).sum() >= _MIXED * plain:
+            return [], []
+        costs = [np.add(*self._with(moved[some], latents, gain)) for gain in _GAINS]
+        totals = [float(np.sum(cost)) for cost in costs]
         order = [int(at) for at in np.argsort(totals, kind="stable")[:_TRIED]]
         best = order[0]
         order = [at for at in order if totals[at] <= _CLOSE * totals[best]]
-        without = self._without(self._blocks[some], plain_bits)
-        plain, mixed = float(without.sum()), float(np.minimum(costs[best], without).sum())
+        mixed = float(np.minimum(costs[best], without).sum())
         promising = ["all"] if totals[best] < _HOPE * plain else []
         if mixed < _MIXED * min(totals[best], plain):
             promising.append("chosen")
@@ -325,15 +330,17 @@ class _Coder:
 
     def _with(
         self, moved: NDArray[np.float64], latents: NDArray[np.float64], gain: float
-    ) -> NDArray[np.float64]:
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Bits of each block's latents, and of what the model leaves of it."""
         coded = np.rint(latents / gain)
         coded = coded[:, : _count_used(coded)]
         integers = np.clip(coded * LATENT_FRACTION, -(2**30), 2**30).astype(np.int32)
         try:
             made = self._predict(integers, gain)
         except Corrupt:
-            return np.full(len(moved), np.inf)
-        return bits_of_latents(coded) + bits_of_residual(moved / self._step - made / 256)
+            never = np.full(len(moved), np.inf)
+            return never, never
+        return bits_of_latents(coded), bits_of_residual(moved / self._step - made / 256)
 
     def _predict(self, latents: NDArray[np.int32], gain: float) -> NDArray[np.int64]:
         return self._predictor.decode(latents, gain=_gain_of(gain), ratio=self._ratio)
@@ -418,7 +425,7 @@ class _Coder:
 
 
 def _count_used(latents: NDArray[np.float64]) -> int:
-    """How many latents, of shape (n, latents), there are up to the last one that is not 0 everywhere; 1 at least."""
+    """How many latents, shape (n, latents), there are up to the last that is not 0 everywhere; at least 1."""
     used = np.flatnonzero(np.abs(latents).max(axis=0, initial=0.0) >= 0.5)
     return int(used[-1]) + 1 if len(used) else 1
 

@@ -32,9 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["MODEL_FILE", "Recipe", "produce", "write_model"]
 
 MODEL_FILE = "model.safetensors"
-_PATCH, _MOST_PATCH = 4, 64
 _MOST_CELLS = 1 << 25
-"""Of the patches that a linear model is fitted to."""
+"""Of all blocks together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ class Recipe:
     kind : str
         ``"klt"``, ``"linear"`` or ``"autoencoder"``.
     block : tuple of int
-        Shape of a block; a linear model looks at patches of four times these sides, at most 64.
+        Shape of a block; of a linear model, of the patches that it is fitted to: sides of 32 and more serve.
     latents : int
         Of a block; 0: as many as it has cells (klt), 16 (autoencoder). Not of a linear model.
     taps : int
@@ -116,11 +115,8 @@ def produce(
     Unsupported
         If an autoencoder is asked for and torch is not installed.
     """
-    cut, limit = recipe.block, recipe.limit
-    if recipe.kind == "linear":
-        cut = tuple(min(_PATCH * side, _MOST_PATCH) for side in cut)
-        limit = max(1, min(limit, _MOST_CELLS // math.prod(cut)))
-    blocks = read_blocks(sources, variable, cut, limit=limit, seed=recipe.seed)
+    limit = max(1, min(recipe.limit, _MOST_CELLS // math.prod(recipe.block)))
+    blocks = read_blocks(sources, variable, recipe.block, limit=limit, seed=recipe.seed)
     about = {
         "title": f"{recipe.kind} of {variable}",
         "variable": variable,

@@ -2,13 +2,14 @@
 
 ```
  level 0: every cell, level 1: every second one along each axis ...    even places: the next coarser level
- . o . o .     o: an odd place along one axis, predicted from `taps` cells: its neighbours at 1 and 3 cells along
- o x o x o        the axis first, then the nearest of all that are known
+ . o . o .     o: an odd place along one axis, predicted from `taps` cells: its neighbours along that
+ o x o x o        axis first, then the nearest of all that are known
  . o . o .     x: odd along two axes, predicted after all of o
 ```
 The order is that of interpolation in SZ, whose weights along each axis are fitted to the block that is coded.
-Here they reach further, and are fitted once, to siblings of the field, for some bounds: reconstructions carry
-errors of the bound's size, and smaller weights carry less of these on. The engine runs it (`codecs/predict/`).
+Here they reach further, and are fitted once, to siblings of the field, for some bounds: reconstructions
+carry errors of the bound's size, and smaller weights carry less of these on. The engine runs it
+(`codecs/predict/`).
 Zhao et al., "Optimizing Error-Bounded Lossy Compression for Scientific Data by Dynamic Spline Interpolation",
 ICDE 2021, section IV, is interpolation by levels with fixed weights; fitting many is our choice. Arrays:
 
@@ -29,6 +30,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sciflow._engine import native
+from sciflow.codecs.stream import check_status
 from sciflow.errors import Corrupt, InvalidArgument
 from sciflow.models.model import Model, array_of
 
@@ -42,8 +45,8 @@ _MAX_AWAY, _MAX_TAPS, _MAX_SETS, _MAX_LEVELS = 3, 32, 16, 4
 _HEAD = struct.Struct("<5B")
 _NOISE = (6e-2, 3e-2, 1.5e-2, 8e-3, 4e-3, 1.5e-3, 5e-4)
 _ERROR = 1 / 12
-"""Variance of what neighbours carry, over the bound's square: a quarter of that of errors that fill the bound, as
-most are smaller where few codes are not 0. Of the values tried it takes fewest bytes."""
+"""Variance of what neighbours carry, over the bound's square: a quarter of that of errors that fill the
+bound, as most are smaller where few codes are not 0."""
 _PART = 1 << 19
 _LEAST_RIDGE = 1e-9
 
@@ -72,21 +75,17 @@ class Linear:
 
         Raises
         ------
-        Corrupt
-            If its arrays are not those of a linear model. The engine looks at the cells.
+        Truncated, Corrupt, Unsupported
+            If its arrays are not those of a linear model of this release: a cell is predicted from one that
+            is decoded later, or numbers do not fit each other.
         """
         weights = array_of(model, "weights", "uint8", 1).tobytes()
         noise = array_of(model, "noise", "float32", 1)
-        axes = len(model.block)
-        if len(weights) < _HEAD.size:
-            raise Corrupt(f"a linear model of {len(weights)} bytes: expected {_HEAD.size} and more")
-        _, found, sets, levels, taps = _HEAD.unpack_from(weights)
-        classes = 2**axes - 1
-        size = _HEAD.size + classes * taps * (axes + 2 * sets * levels)
-        if found != axes or sets != len(noise) or len(weights) != size:
+        check_status(native.check_weights(weights), 0)
+        _, axes, sets, _, _ = _HEAD.unpack_from(weights)
+        if (axes, sets) != (len(model.block), len(noise)):
             raise Corrupt(
-                f"a linear model of {found} axes, {sets} sets, {len(weights)} bytes: expected {axes}, "
-                f"{len(noise)}, {size}"
+                f"weights for {axes} axes and {sets} bounds: expected {len(model.block)} and {len(noise)}"
             )
         if not (np.isfinite(noise).all() and (noise > 0).all()):
             raise Corrupt("a linear model for bounds that are not finite and above 0")
@@ -148,7 +147,7 @@ def fit_linear(
 
 
 def _classes(axes: int) -> list[Offset]:
-    """Parities of cells that are predicted, in the order of decoding; 1 where the place along an axis is odd."""
+    """Parities of predicted cells in the order of decoding; 1 where the place along an axis is odd."""
     odd = [each for each in itertools.product((0, 1), repeat=axes) if any(each)]
     return sorted(odd, key=lambda each: (sum(each), sum(bit << axis for axis, bit in enumerate(each))))
 
