@@ -107,9 +107,9 @@ void hostile(Random& random) {
     Stencils s;
     CHECK(read_stencils(more, s) == Status::corrupt);
     for (size_t at = 0; at < 5 + 7 * 9 * 3; ++at)
-        for (uint8_t value : {0, 1, 2, 3, 4, 33, 127, 128, 253, 255}) {
+        for (int value : {0, 1, 2, 3, 4, 33, 127, 128, 253, 255}) {
             Bytes bad = good;
-            bad[at] = value;
+            bad[at] = static_cast<uint8_t>(value);
             Stencils found;
             if (read_stencils(bad, found) != Status::ok) continue;
             stays_inside<float>(found, dims_of(1, 5, 6, 7), random);

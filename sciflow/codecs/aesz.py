@@ -43,7 +43,7 @@ from sciflow.codecs.stream import BytesLike, StreamInfo, as_bytes_view
 from sciflow.codecs.sz import Level, SZConfig
 from sciflow.errors import Corrupt, InvalidArgument, Truncated
 
-__all__ = ["AESZConfig", "AESZInfo", "decode", "encode", "info"]
+__all__ = ["AESZConfig", "AESZInfo", "decode", "encode", "encode_modelled", "info"]
 
 _GAINS = (1.0, 1.5, 3.0, 8.0, 24.0)
 """Steps that a latent of 1 stands for: from a transform to a coarse predictor."""
@@ -64,6 +64,7 @@ _MARGIN = 0.25
 _ORDINARY = (1e-200, 1e200)
 """Least bound and largest value for which no sum and no product leaves binary64."""
 _RETRIES = 2
+_ANY_BITS = 1 << 50
 _LARGEST = 1 << 24
 """Latents of this magnitude and more are not coded."""
 
@@ -132,6 +133,27 @@ def encode(array: NDArray[Any], config: AESZConfig) -> bytes:
     if predictor.linear is not None:
         return min(plain, _weighted(array, config.sz, predictor, bound.value), key=len)
     return _Coder(array, config.sz, predictor, bound.value).smallest(plain)
+
+
+def encode_modelled(array: NDArray[Any], config: AESZConfig) -> bytes | None:
+    """Return a stream in which the model serves every block that it may, whatever that costs.
+
+    For measuring what a model does; `encode` leaves out those that do not pay. Arguments and errors are those
+    of `encode`, of an array that is not masked.
+
+    Returns
+    -------
+    bytes or None
+        None where the model can serve no block: those that hold NaN or sentinels, a bound near the spacing of
+        floats, fewer axes than the model's.
+    """
+    predictor = predictor_of(config.model, inline=config.inline)
+    bound = sz.info(sz.encode(array, replace(config.sz, level="fast"))).bound
+    if bound is None or array.ndim < len(predictor.block) or not array.size:
+        return None
+    if predictor.linear is not None:
+        return _weighted(array, config.sz, predictor, bound.value)
+    return _Coder(array, config.sz, predictor, bound.value).modelled()
 
 
 def decode(
@@ -256,10 +278,9 @@ class _Coder:
 
     def smallest(self, plain: bytes) -> bytes:
         """Return the smallest stream: the plain one, all blocks modelled that may be, or those chosen."""
-        if not len(self._blocks) or not 0 < self._half_range < math.inf or not self._within_reach():
+        if not self._can_serve():
             return plain
-        offset = self._middle if self._predictor.scaled else float(self._blocks.mean())
-        moved = self._blocks - offset
+        moved = self._moved()
         gains, promising = self._choose(moved, 8 * len(plain))
         if not promising:
             return plain
@@ -277,6 +298,23 @@ class _Coder:
             if served.mean() >= _FEWEST
         ]
         return min([plain, *(each for each in streams if each is not None)], key=len)
+
+    def modelled(self) -> bytes | None:
+        """Return the stream in which all blocks are modelled that may be; None where none may be."""
+        if not self._can_serve():
+            return None
+        moved = self._moved()
+        gain = self._choose(moved, _ANY_BITS)[0][0]
+        every = np.ones(len(moved), np.bool_)
+        return self._coded(self._latents(moved) / gain, gain, every, self._config.level)
+
+    def _can_serve(self) -> bool:
+        return bool(len(self._blocks)) and 0 < self._half_range < math.inf and self._within_reach()
+
+    def _moved(self) -> NDArray[np.float64]:
+        """Blocks less what the model does not predict."""
+        offset = self._middle if self._predictor.scaled else float(self._blocks.mean())
+        return self._blocks - offset
 
     def _tried(
         self, latents: NDArray[np.float64], gain: float, served: NDArray[np.bool_], plain: int

@@ -26,6 +26,7 @@ import math
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,7 +143,7 @@ def fit_linear(
     cells = np.array(list(chosen.values()), np.int8)
     head = _HEAD.pack(_VERSION, axes, len(noise), shown, cells.shape[1])
     data = np.frombuffer(head + cells.tobytes() + np.array(weights, "<i2").tobytes(), np.uint8)
-    arrays = {"weights": data, "noise": np.array(noise, np.float32)}
+    arrays: dict[str, NDArray[Any]] = {"weights": data, "noise": np.array(noise, np.float32)}
     return Model("linear", tuple(min(side, 64) for side in sides), arrays, card or {})
 
 
@@ -217,5 +218,6 @@ def _solved(gram: NDArray[np.float64], bound: float) -> NDArray[np.int64]:
         whole = np.rint(weights * 2**_SHIFT)
         whole[0] += 2**_SHIFT - whole.sum()
         if np.abs(whole).max() < 2**15:
-            return whole.astype(np.int64)
+            found: NDArray[np.int64] = whole.astype(np.int64)
+            return found
         ridge *= 4

@@ -80,7 +80,7 @@ def linear(axes: int = 2) -> Model:
     head = struct.pack("<5B", 1, axes, 2, 2, cells.shape[1])
     weights = np.array([[levels, levels], [levels, halved]], "<i2")
     data = np.frombuffer(head + cells.tobytes() + weights.tobytes(), np.uint8)
-    arrays = {"weights": data, "noise": np.array([1e-2, 1e-4], np.float32)}
+    arrays: dict[str, NDArray[Any]] = {"weights": data, "noise": np.array([1e-2, 1e-4], np.float32)}
     return Model("linear", (8,) * axes, arrays, {"title": "Stripes across"})
 
 
