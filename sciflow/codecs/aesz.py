@@ -253,7 +253,8 @@ def _weighted(array: NDArray[Any], config: SZConfig, predictor: Predictor, bound
     """Return a stream whose blocks the model's weights predict, where that takes fewer bytes."""
     assert predictor.linear is not None
     some = array.reshape(-1)[:: max(1, array.size // _VALUES)]
-    some = some.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a signalling NaN
+        some = some.astype(np.float64)
     some = some[np.abs(some) < _ORDINARY[1]]
     span = float(np.ptp(some)) if some.size else 0.0
     chosen = predictor.linear.nearest(bound / span if span else math.inf)
