@@ -180,13 +180,12 @@ void Encoder<T>::take_marks(size_t marked) {
 template <class T>
 void Encoder<T>::contest(const T* values, std::vector<Choice> choices, const std::vector<T>& sample) {
     const size_t start = out_.size(), marked = keep_marks();
+    if (header_.stencils) std::erase_if(choices, is_raster);  // which is there where the caller tries without them
     const auto raster = std::find_if(choices.begin(), choices.end(), is_raster);
     if (raster != choices.end()) {
         std::vector<T> part;
         const Dims dims = cut_part(part);
-        double other = bytes_of(choices[0], part, dims, true);
-        const double mixed = bytes_of(*raster, part, dims, true);
-        if (choices.back().mode == Mode::learned) other = std::min(other, bytes_of(choices.back(), part, dims, true));
+        const double other = bytes_of(choices[0], part, dims, true), mixed = bytes_of(*raster, part, dims, true);
         if (mixed < RASTER_PAYS * other) choices = {*raster};
         else choices.erase(raster);
         mixing_ = !is_raster(choices[0]) || bytes_of(choices[0], part, dims, false) > MIXING_PAYS * mixed;

@@ -23,11 +23,10 @@ from sciflow.datasets.catalog import simulate
 from sciflow.models import Model, fit_klt, fit_linear, resolve
 from sciflow.models.blocks import Blocks, cut
 
-__all__ = ["Case", "cases"]
+__all__ = ["Case", "Epochs", "cases"]
 
 _FITTED, _TRAINED = 20000, 12000
 """Blocks at most."""
-_PAPER_EPOCHS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +36,14 @@ class Case:
     name: str
     values: Array
     models: dict[str, Model]
+
+
+@dataclass(frozen=True, slots=True)
+class Epochs:
+    """Of each small autoencoder that is trained, and of the one of the paper's size; 0: none is."""
+
+    small: int
+    paper: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,7 @@ RECIPES = (
 CATALOGUE = (("shallow-water", "vorticity"), ("navier-stokes-3d", "u"))
 
 
-def cases(data: Path, made: Path, *, only: Sequence[str], epochs: int) -> Iterator[Case]:
+def cases(data: Path, made: Path, *, only: Sequence[str], epochs: Epochs) -> Iterator[Case]:
     """Each case in turn: those of the catalogue, of other recipes, of the series in `data`."""
 
     def wanted(name: str) -> bool:
@@ -67,13 +74,13 @@ def cases(data: Path, made: Path, *, only: Sequence[str], epochs: int) -> Iterat
     for dataset, variable in CATALOGUE:
         if wanted(dataset):
             kinds: dict[str, Model] = {k: resolve(f"{dataset}-{k}") for k in ("linear", "klt", "autoencoder")}
-            if dataset == "navier-stokes-3d" and epochs:
-                kinds["paper autoencoder"] = _paper(made)
+            if dataset == "navier-stokes-3d" and epochs.paper:
+                kinds["paper autoencoder"] = _paper(made, epochs.paper)
             values = _field(made, dataset, variable, FEW[dataset], SEED)[-1]
             yield Case(f"{dataset}: {variable}", _whole(values), kinds)
     for recipe in RECIPES:
         if wanted(recipe.dataset):
-            yield _of_recipe(recipe, made, epochs)
+            yield _of_recipe(recipe, made, epochs.small)
     yield from (case for case in _series(data) if wanted(case.name))
 
 
@@ -133,10 +140,10 @@ def _trained(
     return export.export(made.network, blocks.normalised(blocks.train), card={"title": f"{size}", **quality})
 
 
-def _paper(made: Path) -> Model:
+def _paper(made: Path, epochs: int) -> Model:
     """The network of AE-SZ's own size, on runs of the catalogue's seed."""
     train = _field(made, "navier-stokes-3d", "u", {**FEW["navier-stokes-3d"], "snapshots": 4}, 1)
-    return _trained(list(train), (8, 8, 8), "paper", _PAPER_EPOCHS)
+    return _trained(list(train), (8, 8, 8), "paper", epochs)
 
 
 def _whole(values: Array) -> Array:
