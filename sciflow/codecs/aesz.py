@@ -49,7 +49,7 @@ _GAINS = (1.0, 1.5, 3.0, 8.0, 24.0)
 """Steps that a latent of 1 stands for: from a transform to a coarse predictor."""
 _TRIED, _CLOSE = 2, 1.2
 """Of them, those that are coded in full: the cheapest, and one that is estimated to cost little more."""
-_SAMPLE, _LEAST_SAMPLE = 256, 64
+_SAMPLE, _LEAST_SAMPLE = 256, 32
 """Blocks that a gain is chosen on: a quarter of them, at least and at most so many."""
 _REHEARSAL = 1.15
 """What a stream at level balanced may cost, over the plain one at level max, to be made at level max."""
