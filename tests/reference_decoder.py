@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import tests.reference_refine as refine
-import tests.reference_weighted as weighted
 from tests.reference_described import read_description
 from tests.reference_low_bits import read_low_bits
 from tests.reference_packed import decode_packed
 from tests.reference_pairing import decode_mixed
 from tests.reference_raster import Plan, reconstruct
 from tests.reference_reader import Axes, Corrupt, DType, Reader, Truncated, Unsupported, Values, require
+from tests.reference_weighted import Model
 from tests.reference_weights import read_weights
 
 __all__ = ["Corrupt", "Truncated", "Unsupported", "decode"]
@@ -50,7 +50,7 @@ def read_header(reader: Reader) -> tuple[int, Axes, float, list[tuple[Axes, int]
 
 
 @np.errstate(all="ignore")
-def decode(stream: bytes, model: weighted.Weights | None = None) -> Values:
+def decode(stream: bytes, model: Model = None) -> Values:
     """The array of a stream, with its dtype, byte order and memory layout; blocks of mode 9 need a model."""
     reader = Reader(stream)
     flags, shape, bound, blocks = read_header(reader)
@@ -68,9 +68,7 @@ def decode(stream: bytes, model: weighted.Weights | None = None) -> Values:
 
 
 # 3. and 4. Blocks
-def decode_block(
-    reader: Reader, shape: Axes, dtype: DType, bound: float, model: weighted.Weights | None = None
-) -> Values:
+def decode_block(reader: Reader, shape: Axes, dtype: DType, bound: float, model: Model = None) -> Values:
     """The values of a block, shape (N,)."""
     lengths = [1, 1, 1, 1, *(length for length in shape if length > 1)]
     axes = math.prod(lengths[:-3]), *lengths[-3:]
@@ -91,8 +89,8 @@ def decode_block(
             plan = Plan(0 if mode == 5 else every, reader.f64(), *reader.array(dtype.str, 3))
             require(plan.is_sound(), "plans are finite")
             values = reconstruct(decode_codes(reader, [(axes, False)], flags)[0], exact and exact[0], plan)
-        elif mode == 9:
-            values = decode_multilevel(reader, axes, dtype, flags, lattice=False, model=model)
+        elif mode in (2, 9):
+            values = decode_multilevel(reader, axes, dtype, flags, False, model if mode == 9 else None)
         else:
             values = decode_coded(reader, mode, flags, axes, dtype, bound)
         if mode != 7:
@@ -116,8 +114,6 @@ def decode_described(reader: Reader, held: DType, axes: Axes, dtype: DType) -> V
 
 
 def decode_coded(reader: Reader, mode: int, flags: int, axes: Axes, dtype: DType, bound: float) -> Values:
-    if mode == 2:
-        return decode_multilevel(reader, axes, dtype, flags, lattice=False)
     signs = read_mask(reader, axes) if flags & 2 else np.zeros(math.prod(axes), np.bool_)
     stride = reader.varint() if flags & 8 else 0
     origin, step = (0.0, 2 * bound) if flags & 24 else (reader.f64(), reader.f64())
@@ -125,7 +121,7 @@ def decode_coded(reader: Reader, mode: int, flags: int, axes: Axes, dtype: DType
     base = (zigzag := reader.varint()) >> 1 ^ -(zigzag & 1)
     require(flags & 8 > 0 or abs(base) <= 2**52, "a base is at most 2^52")
     if mode == 3:
-        integers = decode_multilevel(reader, axes, dtype, flags, lattice=True)
+        integers = decode_multilevel(reader, axes, dtype, flags, True)
         return np.asarray((origin + (integers.astype("<f8") + float(base)) * step).astype(dtype))
     if mode == 6:
         codes = decode_packed(reader, axes, lambda most: read_numbers(reader, most=most), require)
@@ -367,19 +363,11 @@ def read_levels(reader: Reader, block: Values, head: int, step: float) -> list[L
 
 
 def decode_multilevel(
-    reader: Reader,
-    axes: Axes,
-    dtype: DType,
-    flags: int,
-    *,
-    lattice: bool,
-    model: weighted.Weights | None = None,
+    reader: Reader, axes: Axes, dtype: DType, flags: int, lattice: bool, model: Model = None
 ) -> Values:
     """The values of a block, or its integers on the lattice, shape (N,)."""
-    number = reader.u8() if model else 0
-    block, T, head = np.zeros(axes, dtype), dtype.type, reader.u8()
-    if model:
-        require(number < len(model.sets) and head & 63 == model.mask, "set and axes are the model's")
+    number, head = model.opening(reader) if model else (0, reader.u8())
+    block, T = np.zeros(axes, dtype), dtype.type
     step, start = (1.0, 0.0) if lattice else (reader.f64(), reader.f64())
     require(step > 0, "a step is above 0")
     *levels, coarsest = read_levels(reader, block, head, step)
@@ -390,11 +378,8 @@ def decode_multilevel(
     coarsest.grid.flat[:] = np.add.accumulate(np.append(T(start), next(codes) * T(step)))[1:]
     for depth, level in reversed(list(enumerate(levels))):
         for odd in level.classes():
-            code = next(codes)
-            if model and level.active == model.mask:
-                values = model.predict(level.part, number, depth, odd)
-            else:
-                values = predict(level, odd)
+            code, learned = next(codes), model.predict(level, number, depth, odd) if model else None
+            values = predict(level, odd) if learned is None else learned
             values = np.rint(values) + code if lattice else values + code * T(level.step)
             level.part(odd)[...] = values
     return block.ravel()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
@@ -13,7 +13,15 @@ from tests.reference_reader import Axes, Reader, Truncated, Unsupported, Values,
 BITS = 13
 ORDER = (1, 2, 4, 8, 3, 5, 6, 9, 10, 12, 7, 11, 13, 14, 15)
 Shift = tuple[int, int, int, int]
-PartOf = Callable[[int], Values]
+
+
+class Level(Protocol):
+    """A level of the block: which axes it halves, and the positions of a class."""
+
+    @property
+    def active(self) -> int: ...
+
+    def part(self, odd: int) -> Values: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +32,18 @@ class Weights:
     cells: dict[int, list[tuple[int, Shift]]]
     sets: list[list[dict[int, list[int]]]]
 
-    def predict(self, part: PartOf, number: int, level: int, odd: int) -> Values:
-        """What a class of a level that halves the mask's axes is predicted as."""
-        levels = self.sets[number]
-        weights = levels[min(level, len(levels) - 1)][odd]
+    def opening(self, reader: Reader) -> tuple[int, int]:
+        """The set, and the byte that a plan begins with."""
+        number, head = reader.u8(), reader.u8()
+        require(number < len(self.sets) and head & 63 == self.mask, "set and axes are the model's")
+        return number, head
+
+    def predict(self, level: Level, number: int, depth: int, odd: int) -> Values | None:
+        """What a class is predicted as; None at a level that does not halve the mask's axes."""
+        if level.active != self.mask:
+            return None
+        levels, part = self.sets[number], level.part
+        weights = levels[min(depth, len(levels) - 1)][odd]
         made = np.zeros_like(part(odd))
         for row in product(*map(range, made.shape[:3])):
             total: dict[tuple[int, Axes, int], int] = {}
@@ -41,6 +57,9 @@ class Weights:
                 values = stretched(part(source)[place])[2 + away :][: made.shape[3]]
                 made[row] += made.dtype.type(weight / 2**BITS) * values
         return made
+
+
+Model: TypeAlias = Weights | None
 
 
 def folded(place: int, length: int) -> list[tuple[int, int]]:

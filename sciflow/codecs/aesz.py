@@ -53,6 +53,8 @@ _SAMPLE, _LEAST_SAMPLE = 256, 32
 """Blocks that a gain is chosen on: a quarter of them, at least and at most so many."""
 _REHEARSAL = 1.15
 """What a stream at level balanced may cost, over the plain one at level max, to be made at level max."""
+_LEARNED = 9
+"""Mode of a block that a linear model's weights predict."""
 _VALUES = 1 << 14
 """That a field's range is taken from, for a linear model's weights."""
 _FEWEST = 0.01
@@ -131,7 +133,10 @@ def encode(array: NDArray[Any], config: AESZConfig) -> bytes:
     if bound is None or array.ndim < len(predictor.block) or not array.size:
         return plain
     if predictor.linear is not None:
-        return min(plain, _weighted(array, config.sz, predictor, bound.value), key=len)
+        body = _weighted(array, config.sz, predictor, bound.value)
+        modes = {body[at] for at in sz.info(body).block_offsets[:-1]}
+        needed = _LEARNED in modes
+        return min(plain, _named(predictor, body) if needed else PLAIN + body, key=len)
     return _Coder(array, config.sz, predictor, bound.value).smallest(plain)
 
 
@@ -152,7 +157,7 @@ def encode_modelled(array: NDArray[Any], config: AESZConfig) -> bytes | None:
     if bound is None or array.ndim < len(predictor.block) or not array.size:
         return None
     if predictor.linear is not None:
-        return _weighted(array, config.sz, predictor, bound.value)
+        return _named(predictor, _weighted(array, config.sz, predictor, bound.value))
     return _Coder(array, config.sz, predictor, bound.value).modelled()
 
 
@@ -250,7 +255,7 @@ def info(buf: BytesLike) -> AESZInfo:
 
 
 def _weighted(array: NDArray[Any], config: SZConfig, predictor: Predictor, bound: float) -> bytes:
-    """Return a stream whose blocks the model's weights predict, where that takes fewer bytes."""
+    """Return the SZ stream in which the model's weights predict each block that takes fewer bytes so."""
     assert predictor.linear is not None
     some = array.reshape(-1)[:: max(1, array.size // _VALUES)]
     with np.errstate(invalid="ignore"):  # a signalling NaN
@@ -258,7 +263,10 @@ def _weighted(array: NDArray[Any], config: SZConfig, predictor: Predictor, bound
     some = some[np.abs(some) < _ORDINARY[1]]
     span = float(np.ptp(some)) if some.size else 0.0
     chosen = predictor.linear.nearest(bound / span if span else math.inf)
-    body = sz.encode(array, config, weights=(predictor.linear.weights, chosen))
+    return sz.encode(array, config, weights=(predictor.linear.weights, chosen))
+
+
+def _named(predictor: Predictor, body: bytes) -> bytes:
     return write_weighted(Weighted(digest=predictor.digest, body=body))
 
 
