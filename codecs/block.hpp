@@ -23,6 +23,7 @@ enum class Mode : uint8_t {
     packed = 6,      // differences of integers in groups of a fixed width each
     described = 7,   // integers in a body of their own, and how the source made the values of them
     thinned = 8,     // raster, with fits to some of the values
+    learned = 9,     // multilevel by a model's weights, which are not in the stream; corrupt where there are none
 };
 
 // Bounds that hold in parts of an array, in place of the one that holds for all of it.

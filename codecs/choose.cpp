@@ -313,13 +313,6 @@ double spacing(const std::vector<T>& sample) {
     return largest > 0 ? std::exp2(std::floor(std::log2(largest)) - (sizeof(T) == 4 ? 23 : 52)) : 0;
 }
 
-// Twice the bound, less what rounding a reconstruction to T can add: so that hardly any value has to be exact.
-template <class T>
-double rounding_safe_step(const std::vector<T>& sample, double bound) {
-    const double ulp = spacing(sample);
-    return bound > 4 * ulp ? 2 * (bound - ulp) : 2 * bound;
-}
-
 // Near the float's own precision a step of an odd number of half spacings wastes nothing to rounding.
 template <class T>
 double grid_friendly_step(const std::vector<T>& sample, double bound) {
@@ -377,6 +370,15 @@ Choice raster_choice(const std::vector<Choice>& found) {
 }
 
 }  // namespace
+
+template <class T>
+double rounding_safe_step(const std::vector<T>& sample, double bound) {
+    const double ulp = spacing(sample);
+    return bound > 4 * ulp ? 2 * (bound - ulp) : 2 * bound;
+}
+
+template double rounding_safe_step<float>(const std::vector<float>&, double);
+template double rounding_safe_step<double>(const std::vector<double>&, double);
 
 template <class T>
 std::vector<Choice> choose(const T* values, const Dims& dims, const std::vector<T>& sample,

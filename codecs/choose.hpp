@@ -22,6 +22,10 @@ template <class T>
 std::vector<Choice> choose(const T* values, const Dims& dims, const std::vector<T>& sample,
                            const EncodeOptions& options, BlockScratch<T>& scratch);
 
+// Twice the bound, less what rounding a reconstruction to T can add: so that hardly any value has to be exact.
+template <class T>
+double rounding_safe_step(const std::vector<T>& sample, double bound);
+
 // The best axes to difference along, for integers that are already there.
 template <class Q>
 unsigned choose_lorenzo(const Q* values, const Dims& dims, EntropyScratch& scratch);

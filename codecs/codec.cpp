@@ -184,11 +184,12 @@ Status encode_stream(const void* in, Header h, const StreamOptions& o, Bytes& ou
     } catch (const std::bad_alloc&) { return Status::no_memory; }
 }
 
-Status decode_stream(View stream, void* out, size_t out_bytes, int threads, size_t& offset) {
+Status decode_stream(View stream, void* out, size_t out_bytes, int threads, size_t& offset, const Stencils* stencils) {
     try {
         Header h;
         if (Status s = read_header(stream, h, offset); s != Status::ok) return s;
         if (h.values() * itemsize(h.dtype) != out_bytes) return Status::bad_argument;
+        h.stencils = stencils;
         std::vector<size_t> at;
         size_t end = h.header_bytes;
         for (uint64_t n : h.block_bytes) {

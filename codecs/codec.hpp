@@ -26,8 +26,10 @@ struct StreamParts {
 Status encode_stream(const void* in, Header header, const StreamOptions& options, StreamParts& out);
 Status encode_stream(const void* in, Header header, const StreamOptions& options, Bytes& out);
 
-// Decodes into `out`, which holds header.values() values. `offset` tells where a failure stood.
-Status decode_stream(View stream, void* out, size_t out_bytes, int threads, size_t& offset);
+// Decodes into `out`, which holds header.values() values. `offset` tells where a failure stood. Blocks of mode learned
+// need the weights that they were made with.
+Status decode_stream(View stream, void* out, size_t out_bytes, int threads, size_t& offset,
+                     const Stencils* stencils = nullptr);
 
 // Decodes one block (its bytes as they lie in the stream) into `out`, which holds values_of(block) values.
 Status decode_stream_block(const Header& header, View bytes, uint64_t block, void* out, size_t out_bytes);

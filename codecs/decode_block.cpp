@@ -41,6 +41,7 @@ class Decoder {
             case Mode::raster: return predicted(Mode::raster);
             case Mode::thinned: return predicted(Mode::thinned);
             case Mode::packed: return predicted(Mode::packed);
+            case Mode::learned: return header_.stencils ? predicted(Mode::learned) : Status::corrupt;
         }
         return Status::corrupt;
     }
@@ -74,6 +75,7 @@ class Decoder {
         if (mode == Mode::packed && (flags & (LOW_BITS | MIXED))) return Status::corrupt;
         if (Status s = read_exact_set(flags); s != Status::ok) return s;
         Status s = mode == Mode::multilevel ? multilevel(flags)
+                   : mode == Mode::learned  ? learned(flags)
                    : mode == Mode::lattice  ? lattice(flags)
                    : mode == Mode::raster   ? raster_scan(flags, true)
                    : mode == Mode::thinned  ? raster_scan(flags, false)
@@ -107,9 +109,24 @@ class Decoder {
         return Status::ok;
     }
 
+    Status learned(uint8_t flags) {
+        MultilevelPlan plan;
+        plan.stencils = header_.stencils;
+        uint8_t set = 0;
+        if (!in_.u8(set)) return Status::truncated;
+        if (set >= plan.stencils->sets) return Status::corrupt;
+        plan.set = set;
+        return multilevel(flags, plan);
+    }
+
     Status multilevel(uint8_t flags) {
         MultilevelPlan plan;
+        return multilevel(flags, plan);
+    }
+
+    Status multilevel(uint8_t flags, MultilevelPlan& plan) {
         if (Status s = read_plan(in_, dims_, plan); s != Status::ok) return s;
+        if (plan.stencils && (plan.fitted > 0 || plan.mask != plan.stencils->mask)) return Status::corrupt;
         if (Status s = read_codes(flags, multilevel_grids(dims_, plan.mask), s_.codes); s != Status::ok) return s;
         multilevel_decode(s_.codes.data(), dims_, plan, out_, s_.multilevel);
         return Status::ok;

@@ -126,11 +126,27 @@ void Encoder<T>::bounded(const std::vector<T>& sample) {
     const T* values = with_holes();
     std::vector<Choice> choices = choose(values, dims_, sample, options_, s_);
     rate_ = choices[0].rate;
+    if (const Choice c = learned_choice(choices, sample); c.mode == Mode::learned) choices.push_back(c);
     if (options_.level >= 3) return contest(values, std::move(choices), sample);
     const size_t start = out_.size(), marked = keep_marks();
     code(values, choices[0]);
     for (size_t k = 1; k < choices.size(); ++k) rival(start, marked, [&] { code(values, choices[k]); });
     try_weights(values, choices[0].map, start, marked);
+}
+
+template <class T>
+Choice Encoder<T>::learned_choice(const std::vector<Choice>& choices, const std::vector<T>& sample) const {
+    Choice c;
+    if (!header_.stencils || options_.lattice_only ||
+        !header_.stencils->serves(Pyramid(dims_, header_.stencils->mask).level[0].active))
+        return c;
+    c.mode = Mode::learned;
+    c.mask = header_.stencils->mask;
+    c.step = rounding_safe_step(sample, options_.bound);
+    c.rate = choices[0].rate;
+    for (const Choice& other : choices)
+        if (other.mode == Mode::multilevel) c.refinement = other.refinement;
+    return c;
 }
 
 template <class T>
@@ -164,6 +180,7 @@ void Encoder<T>::take_marks(size_t marked) {
 template <class T>
 void Encoder<T>::contest(const T* values, std::vector<Choice> choices, const std::vector<T>& sample) {
     const size_t start = out_.size(), marked = keep_marks();
+    if (header_.stencils) std::erase_if(choices, is_raster);  // which is there where the caller tries without them
     const auto raster = std::find_if(choices.begin(), choices.end(), is_raster);
     if (raster != choices.end()) {
         std::vector<T> part;
@@ -254,7 +271,7 @@ LinearMap Encoder<T>::map_of_few(std::vector<T> sample) const {
 
 template <class T>
 void Encoder<T>::code(const T* values, const Choice& c) {
-    if (c.mode == Mode::multilevel) multilevel_of(values, c);
+    if (c.mode == Mode::multilevel || c.mode == Mode::learned) multilevel_of(values, c);
     else if (c.mode == Mode::lattice) lattice_of(c);
     else if (c.mode == Mode::raster) raster_of(c);
     else lorenzo_of(c.map, c.mask);
@@ -277,11 +294,16 @@ void Encoder<T>::multilevel_of(const T* values, const Choice& c) {
     plan.start = static_cast<double>(first_regular());
     plan.refinement = c.refinement;
     if (options_.level <= 1) plan.most_fitted = 1;
+    if (c.mode == Mode::learned) {
+        plan.stencils = header_.stencils;
+        plan.set = header_.stencil_set;
+    }
     s_.failed.clear();
     multilevel_encode(values, dims_, {options_.bound, avoid_}, plan, s_.codes.data(), s_.failed, s_.multilevel);
     for (uint32_t i : s_.failed) s_.exact[i] = 1;
     exact_count_ += s_.failed.size();
-    head(Mode::multilevel, 0);
+    head(c.mode, 0);
+    if (c.mode == Mode::learned) writer_.u8(static_cast<uint8_t>(plan.set));
     write_plan(dims_, plan, out_);
     write_codes(multilevel_grids(dims_, plan.mask), s_.codes);
 }

@@ -50,6 +50,8 @@ class Encoder {
     Interval everywhere() const;
     void mark(T low, T high);
     void bounded(const std::vector<T>& sample);
+    // Interpolation by the model's weights, where the caller has some for blocks of this many axes; else another mode.
+    Choice learned_choice(const std::vector<Choice>& choices, const std::vector<T>& sample) const;
     void wider_than_codes(const LinearMap& map);
     bool try_weights(const T* values, const LinearMap& map, size_t start, size_t marked);
     size_t keep_marks();

@@ -35,6 +35,8 @@ struct RegionBound {
     double bound = 0;
 };
 
+struct Stencils;
+
 struct Header {
     Dtype dtype = Dtype::float32;
     bool order_f = false;
@@ -51,6 +53,9 @@ struct Header {
     Blocking blocking;
     std::vector<uint64_t> block_bytes;
     size_t header_bytes = 0;
+    const Stencils* stencils =
+        nullptr;          // no part of a stream: the weights that its caller has for blocks of mode learned
+    int stencil_set = 0;  // those that an encoder tries
 
     bool pointwise() const { return request == BoundKind::pointwise_rel; }
     uint64_t values() const {

@@ -24,6 +24,19 @@ struct Source {
     bool cubic = true;
 };
 
+inline constexpr int MAX_STENCIL_TAPS = 32;
+inline constexpr int STENCIL_BITS = 13;  // of a weight of one
+
+// A cell that a learned class is predicted from: `shift` from its own place, in a class with `count` positions an axis.
+template <class T>
+struct StencilSource {
+    const T* data = nullptr;
+    Layout layout;
+    size_t count[3] = {1, 1, 1};
+    int8_t shift[AXES] = {0, 0, 0, 0};
+    int16_t weight = 0;
+};
+
 template <class T>
 struct ClassJob {
     Dims dims;
@@ -31,6 +44,8 @@ struct ClassJob {
     T* data = nullptr;  // encode: originals in, reconstructions out; decode: reconstructions out
     Source<T> source[AXES];
     int sources = 0;
+    const StencilSource<T>* stencil = nullptr;  // in place of `source`
+    int stencil_taps = 0;
     bool halo = false;         // this class will be read along x
     bool lattice = false;      // values are integers, predictions are rounded
     int32_t* codes = nullptr;  // dense, in row order

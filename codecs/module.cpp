@@ -22,7 +22,24 @@ struct Request {
     std::vector<uint64_t> preserve;
     std::vector<double> region_bounds;
     std::unique_ptr<Buffer> region_of;
+    Stencils stencils;
 };
+
+// Weights of a linear model, as its file holds them; none where the buffer is empty.
+Status read_weights(nb::handle weights, Stencils& stencils) {
+    const Buffer bytes(weights, PyBUF_C_CONTIGUOUS);
+    return bytes.size() == 0 ? Status::ok : read_stencils(bytes.bytes(), stencils);
+}
+
+// "weights": of a linear model, as its file holds them; "weights_set": which of them to try.
+Status read_learned(const nb::dict& o, Request& r) {
+    if (!o.contains("weights")) return Status::ok;
+    if (Status s = read_weights(o["weights"], r.stencils); s != Status::ok) return s;
+    r.header.stencil_set = nb::cast<int>(o["weights_set"]);
+    if (r.header.stencil_set < 0 || r.header.stencil_set >= r.stencils.sets) return Status::bad_argument;
+    r.header.stencils = &r.stencils;
+    return Status::ok;
+}
 
 // "regions": each value's region as a byte; "region_bounds": of region 0, elsewhere, and of those with a label.
 bool read_regions(const nb::dict& o, Request& r) {
@@ -86,6 +103,8 @@ nb::tuple encode(nb::handle data, const std::vector<uint64_t>& shape, const nb::
     if (r.header.values() * in.item() != in.size() || (r.header.pointwise() && !(r.header.bound > 0)))
         return nb::make_tuple(static_cast<int>(Status::bad_argument), nb::bytes("", 0));
     if (!read_regions(options, r)) return nb::make_tuple(static_cast<int>(Status::bad_argument), nb::bytes("", 0));
+    if (Status s = read_learned(options, r); s != Status::ok)
+        return nb::make_tuple(static_cast<int>(s), nb::bytes("", 0));
     r.options.block.preserve = r.preserve;
     if (r.region_of) r.options.block.regions = {r.region_of->bytes().data(), r.region_bounds};
     StreamParts parts;
@@ -98,12 +117,15 @@ nb::tuple encode(nb::handle data, const std::vector<uint64_t>& shape, const nb::
     return nb::make_tuple(static_cast<int>(s), joined(parts, r.options.threads));
 }
 
-std::pair<int, size_t> decode_into(nb::handle stream, nb::handle array, int threads) {
+std::pair<int, size_t> decode_into(nb::handle stream, nb::handle array, int threads, nb::handle weights) {
     const Buffer in(stream, PyBUF_C_CONTIGUOUS);
     const Buffer out(array, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE);
+    Stencils stencils;
+    if (Status s = read_weights(weights, stencils); s != Status::ok) return {static_cast<int>(s), 0};
     nb::gil_scoped_release free;
     size_t offset = 0;
-    const Status s = decode_stream(in.bytes(), out.data(), out.size(), threads, offset);
+    const Stencils* learned = stencils.sets > 0 ? &stencils : nullptr;
+    const Status s = decode_stream(in.bytes(), out.data(), out.size(), threads, offset, learned);
     return {static_cast<int>(s), offset};
 }
 
@@ -161,7 +183,15 @@ NB_MODULE(_native, m) {
     m.attr("STREAM_MINOR") = static_cast<int>(STREAM_MINOR);
     m.attr("MAX_BLOCK_VALUES") = MAX_BLOCK_VALUES;
     m.def("encode", &encode, nb::arg("data"), nb::arg("shape"), nb::arg("opts"));
-    m.def("decode_into", &decode_into, nb::arg("stream"), nb::arg("out"), nb::arg("threads"));
+    m.def("decode_into", &decode_into, nb::arg("stream"), nb::arg("out"), nb::arg("threads"),
+          nb::arg("weights") = nb::bytes("", 0));
+    m.def(
+        "check_weights",
+        [](nb::handle weights) {
+            Stencils stencils;
+            return static_cast<int>(read_stencils(Buffer(weights, PyBUF_C_CONTIGUOUS).bytes(), stencils));
+        },
+        nb::arg("weights"));
     m.def("info", &info, nb::arg("stream"));
     m.def("decode_block", &decode_one_block, nb::arg("header"), nb::arg("block"), nb::arg("index"), nb::arg("out"));
     m.def("encoded_size_bound", &encoded_size_bound, nb::arg("nbytes"), nb::arg("ndim"));

@@ -333,7 +333,14 @@ def train_codec(
     variable: Annotated[str, typer.Option("--var", help="The variable to learn.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for model, card, checkpoint and curves.")],
     kind: Annotated[CodecKind, typer.Option("--kind", help="What to fit.")] = CodecKind.klt,
-    block: Annotated[str, typer.Option("--block", metavar="N,N,N", help="Cells of a block.")] = "8,8,8",
+    block: Annotated[
+        str,
+        typer.Option(
+            "--block",
+            metavar="N,N,N",
+            help="Cells of a block; for a linear model a patch, of 32 or more a side.",
+        ),
+    ] = "8,8,8",
     latents: Annotated[int, typer.Option("--latents", help="Of a block; 0: by the kind.", min=0)] = 0,
     size: Annotated[CodecSize, typer.Option("--size", help="Of an autoencoder.")] = CodecSize.small,
     epochs: Annotated[int, typer.Option("--epochs", help="Of an autoencoder, at most.", min=1)] = 60,
@@ -347,6 +354,8 @@ def train_codec(
     autoencoder and are not trained on. Ctrl-C keeps what was done: the same command goes on from there.
 
     **Examples**
+
+    * `sciflow train-codec run1.nc run2.nc --var u --kind linear --block 32,32,32 --out u-linear`
 
     * `sciflow train-codec run1.nc run2.nc --var u --out u-klt`
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tests import reference_decoder, reference_network
+from tests import reference_decoder, reference_network, reference_weighted
 from tests.reference_reader import Truncated, Unsupported, crc32c, require
 
 
@@ -29,13 +29,16 @@ def decode(data: bytes, model: bytes) -> NDArray[Any]:
     if data[:1] == b"\0":
         return reference_decoder.decode(data[1:])
     require(data[:2] == b"AE"[: len(data)], "magic")
+    if data[2:4] == b"\0\2":
+        return decode_weighted(data, model)
     if len(data) < HEAD.size:
         raise Truncated("the header is cut off")
     _, major, minor, flags, digest, gain, bound, ratio, output, marks_size, latents_size = HEAD.unpack_from(
         data
     )
-    if (major, minor) > (0, 1):
+    if (major, minor) > (0, 2):
         raise Unsupported("a newer version")
+    require(minor == 1, "version")
     require(flags <= 1 and 1 <= gain < 1 << 20 and 0 < bound < math.inf, "header")
     require(0 < ratio < math.inf if flags else ratio == 0, "ratio")
     at = HEAD.size + marks_size + latents_size
@@ -78,6 +81,18 @@ def decode(data: bytes, model: bytes) -> NDArray[Any]:
     return made.T if order_f else made
 
 
+def decode_weighted(data: bytes, model: bytes) -> NDArray[Any]:
+    """Section 8."""
+    if len(data) < 40:
+        raise Truncated("the header is cut off")
+    require(zlib.crc32(data[:36]) == struct.unpack_from("<I", data, 36)[0], "crc")
+    if hashlib.sha256(model).digest() != data[4:36]:
+        raise OtherModel(data[4:36].hex())
+    kind, _, arrays = read_model(model)
+    require(kind == "linear", "kind")
+    return reference_decoder.decode(data[40:], reference_weighted.read(arrays["weights"].tobytes()))
+
+
 def read_marks(data: bytes, blocks: int) -> list[bool]:
     """Section 3."""
     if not data:
@@ -114,7 +129,7 @@ def read_model(model: bytes) -> tuple[str, tuple[int, ...], dict[str, NDArray[An
     (size,) = struct.unpack_from("<Q", model)
     head = json.loads(model[8 : 8 + size])
     about = head.pop("__metadata__")
-    require(about["format"] == "1" and about["kind"] in ("klt", "autoencoder"), "model")
+    require(about["format"] == "1" and about["kind"] in ("klt", "autoencoder", "linear"), "model")
     dtypes, arrays = {"I16": "<i2", "U8": "u1", "F32": "<f4"}, {}
     for name, entry in head.items():
         if entry["dtype"] in dtypes:

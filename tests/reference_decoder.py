@@ -16,6 +16,7 @@ from tests.reference_packed import decode_packed
 from tests.reference_pairing import decode_mixed
 from tests.reference_raster import Plan, reconstruct
 from tests.reference_reader import Axes, Corrupt, DType, Reader, Truncated, Unsupported, Values, require
+from tests.reference_weighted import Model
 from tests.reference_weights import read_weights
 
 __all__ = ["Corrupt", "Truncated", "Unsupported", "decode"]
@@ -49,8 +50,8 @@ def read_header(reader: Reader) -> tuple[int, Axes, float, list[tuple[Axes, int]
 
 
 @np.errstate(all="ignore")
-def decode(stream: bytes) -> Values:
-    """The array of a stream, with its dtype, byte order and memory layout."""
+def decode(stream: bytes, model: Model = None) -> Values:
+    """The array of a stream, with its dtype, byte order and memory layout; blocks of mode 9 need a model."""
     reader = Reader(stream)
     flags, shape, bound, blocks = read_header(reader)
     dtype, bodies = np.dtype("<f8" if flags & 1 else "<f4"), Reader(reader.take(sum(n for _, n in blocks)))
@@ -59,7 +60,7 @@ def decode(stream: bytes) -> Values:
     for block, length in blocks:
         body = bodies.take(length - 4)
         bodies.checksum(body)
-        values.append(decode_block(Reader(body), block, dtype, bound))
+        values.append(decode_block(Reader(body), block, dtype, bound, model))
     array = np.concatenate(values).reshape(shape)
     if flags & 4:
         array = array.byteswap().view(dtype.newbyteorder(">"))
@@ -67,12 +68,12 @@ def decode(stream: bytes) -> Values:
 
 
 # 3. and 4. Blocks
-def decode_block(reader: Reader, shape: Axes, dtype: DType, bound: float) -> Values:
+def decode_block(reader: Reader, shape: Axes, dtype: DType, bound: float, model: Model = None) -> Values:
     """The values of a block, shape (N,)."""
     lengths = [1, 1, 1, 1, *(length for length in shape if length > 1)]
     axes = math.prod(lengths[:-3]), *lengths[-3:]
     N, mode, pattern, exact = math.prod(axes), reader.u8(), f"<u{dtype.itemsize}", None
-    require(mode <= 8, "there is such a mode")
+    require(mode <= 8 or (mode == 9 and model is not None), "there is such a mode")
     if mode <= 1:
         values = reader.array(dtype.str, 1 if mode else N).repeat(N if mode else 1)
     else:
@@ -88,6 +89,8 @@ def decode_block(reader: Reader, shape: Axes, dtype: DType, bound: float) -> Val
             plan = Plan(0 if mode == 5 else every, reader.f64(), *reader.array(dtype.str, 3))
             require(plan.is_sound(), "plans are finite")
             values = reconstruct(decode_codes(reader, [(axes, False)], flags)[0], exact and exact[0], plan)
+        elif mode in (2, 9):
+            values = decode_multilevel(reader, axes, dtype, flags, False, model if mode == 9 else None)
         else:
             values = decode_coded(reader, mode, flags, axes, dtype, bound)
         if mode != 7:
@@ -111,8 +114,6 @@ def decode_described(reader: Reader, held: DType, axes: Axes, dtype: DType) -> V
 
 
 def decode_coded(reader: Reader, mode: int, flags: int, axes: Axes, dtype: DType, bound: float) -> Values:
-    if mode == 2:
-        return decode_multilevel(reader, axes, dtype, flags, lattice=False)
     signs = read_mask(reader, axes) if flags & 2 else np.zeros(math.prod(axes), np.bool_)
     stride = reader.varint() if flags & 8 else 0
     origin, step = (0.0, 2 * bound) if flags & 24 else (reader.f64(), reader.f64())
@@ -120,7 +121,7 @@ def decode_coded(reader: Reader, mode: int, flags: int, axes: Axes, dtype: DType
     base = (zigzag := reader.varint()) >> 1 ^ -(zigzag & 1)
     require(flags & 8 > 0 or abs(base) <= 2**52, "a base is at most 2^52")
     if mode == 3:
-        integers = decode_multilevel(reader, axes, dtype, flags, lattice=True)
+        integers = decode_multilevel(reader, axes, dtype, flags, True)
         return np.asarray((origin + (integers.astype("<f8") + float(base)) * step).astype(dtype))
     if mode == 6:
         codes = decode_packed(reader, axes, lambda most: read_numbers(reader, most=most), require)
@@ -361,9 +362,12 @@ def read_levels(reader: Reader, block: Values, head: int, step: float) -> list[L
     return [*levels, Level(block, 0, step, {})]
 
 
-def decode_multilevel(reader: Reader, axes: Axes, dtype: DType, flags: int, *, lattice: bool) -> Values:
+def decode_multilevel(
+    reader: Reader, axes: Axes, dtype: DType, flags: int, lattice: bool, model: Model = None
+) -> Values:
     """The values of a block, or its integers on the lattice, shape (N,)."""
-    block, T, head = np.zeros(axes, dtype), dtype.type, reader.u8()
+    number, head = model.opening(reader) if model else (0, reader.u8())
+    block, T = np.zeros(axes, dtype), dtype.type
     step, start = (1.0, 0.0) if lattice else (reader.f64(), reader.f64())
     require(step > 0, "a step is above 0")
     *levels, coarsest = read_levels(reader, block, head, step)
@@ -372,9 +376,10 @@ def decode_multilevel(reader: Reader, axes: Axes, dtype: DType, flags: int, *, l
         grids += [(level.part(odd).shape, place > 0) for place, odd in enumerate(level.classes())]
     codes = (grid.astype(dtype) for grid in decode_codes(reader, grids, flags))
     coarsest.grid.flat[:] = np.add.accumulate(np.append(T(start), next(codes) * T(step)))[1:]
-    for level in levels[::-1]:
+    for depth, level in reversed(list(enumerate(levels))):
         for odd in level.classes():
-            code, values = next(codes), predict(level, odd)
+            code, learned = next(codes), model.predict(level, number, depth, odd) if model else None
+            values = predict(level, odd) if learned is None else learned
             values = np.rint(values) + code if lattice else values + code * T(level.step)
             level.part(odd)[...] = values
     return block.ravel()

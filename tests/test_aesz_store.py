@@ -16,7 +16,7 @@ from sciflow.cli import run
 from sciflow.codecs import aesz, aesz_model
 from sciflow.codecs.zarr import AESZ
 from sciflow.errors import InvalidArgument, ModelMismatch
-from sciflow.models import Model, write_model
+from sciflow.models import Model, put, write_model
 from tests.golden.aesz import klt, patches, walsh
 
 READ = """
@@ -58,6 +58,31 @@ def test_a_store_is_read_by_plain_zarr(
     command = [sys.executable, "-c", READ, str(target / "t")]
     found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert found == f"{value!r} {model.digest} False"
+
+
+@pytest.mark.filterwarnings("ignore:Object at models")
+def test_inside_shards_a_store_that_is_opened_whole_brings_its_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    field = patches((96, 128))
+    group = zarr.open_group(tmp_path / "t.zarr", mode="w")
+    array = group.create_array(
+        "t",
+        shape=field.shape,
+        chunks=(32, 32),
+        shards=(96, 64),
+        dtype="f4",
+        serializer=AESZ(0.5, model=large()),
+        compressors=None,
+        dimension_names=["y", "x"],
+    )
+    array[:] = field
+    put(large(), tmp_path / "t.zarr" / "models")
+    monkeypatch.setattr(aesz_model, "_recent", type(aesz_model._recent)())
+    monkeypatch.setenv("SCIFLOW_MODEL_CACHE", str(tmp_path / "none"))
+    with pytest.raises(ModelMismatch):
+        np.asarray(zarr.open_array(tmp_path / "t.zarr" / "t", mode="r")[:])
+    assert np.abs(np.asarray(sciflow.open(tmp_path / "t.zarr")["t"]) - field).max() <= 0.5
 
 
 def test_without_its_model_a_store_says_so(

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
 from numpy.typing import NDArray
 
+from sciflow.bounds import Bound
 from sciflow.cli import run
-from sciflow.errors import Corrupt, InvalidArgument
+from sciflow.codecs import aesz, sz
+from sciflow.codecs.aesz import AESZConfig
+from sciflow.errors import InvalidArgument
 from sciflow.models import KLT, Linear, Model, fit_klt, fit_linear, read_blocks
 from sciflow.models.blocks import cut, join
-from sciflow.models.estimate import code_bits, linear_codes, residual_codes, transformed
+from sciflow.models.estimate import residual_codes, transformed
 
 RANDOM = np.random.default_rng
 
@@ -91,47 +95,39 @@ def test_residuals_hold_the_bound() -> None:
 # ---------------------------------------------------------------- linear
 
 
-def linear(seed: int = 1) -> Linear:
-    return Linear.of(fit_linear(cut(field(seed), (9, 9)), taps=8))
+def test_weights_add_up_to_one_and_are_of_the_nearest_cells() -> None:
+    made = fit_linear(cut(field(1), (32, 32)), taps=8, noise=(1e-2, 1e-4))
+    weights = np.frombuffer(Linear.of(made).weights, np.uint8)
+    sets, levels, taps = weights[2:5].tolist()
+    assert (sets, levels, taps) == (2, 3, 8)
+    values = weights[5 + 3 * 8 * 2 :].view("<i2").reshape(sets, levels, 3, taps)
+    assert (values.sum(axis=-1, dtype=np.int64) == 1 << 13).all()
+    smaller, larger = np.abs(values.astype(np.int64)).sum(axis=(1, 2, 3))
+    assert smaller < larger  # against errors of a larger bound
 
 
-def test_a_decoder_has_what_the_encoder_had() -> None:
-    model = linear()
-    random = RANDOM(4)
-    target = (cut(field(6), (8, 8)) * 2e5).astype(np.int64)
-    known = random.integers(-(2**16), 2**16, (len(target), 9, 9))
-    codes, values = model.encode(target, known)
-    assert np.abs(values - target).max() <= 128
-    np.testing.assert_array_equal(model.decode(codes, known), values)
-    known[:, 1:, 1:] = -7  # what is inside is not read
-    np.testing.assert_array_equal(model.decode(codes, known), values)
+def test_small_patches_show_fewer_levels() -> None:
+    made = fit_linear(cut(field(1), (8, 8)), taps=8)
+    assert made.arrays["weights"][3] == 1
 
 
-def test_fitted_weights_beat_the_nearest_value() -> None:
-    model = linear()
-    nearest = Linear(model.block, model.order, model.taps, np.zeros_like(model.weights))
-    values = field(7)
-    bits = [code_bits(linear_codes(each, values, 4e-3)) for each in (model, nearest)]
-    assert bits[0] < 0.7 * bits[1]
+def test_fitted_weights_beat_those_along_axes() -> None:
+    values = field(7).astype(np.float32)
+    model = fit_linear(cut(field(1), (32, 32)))
+    config = AESZConfig(Bound.rel(1e-3), model=model)
+    stream = aesz.encode(values, config)
+    assert aesz.info(stream).model == model.digest
+    assert len(stream) < len(sz.encode(values, config.sz))
 
 
-def test_a_constant_is_predicted_whatever_the_weights() -> None:
-    model = linear()
-    codes, _ = model.encode(np.full((1, 8, 8), 5000, np.int64), np.full((1, 9, 9), 5000, np.int64))
-    assert not codes.any()
-
-
-def test_a_cell_may_not_be_predicted_from_a_later_one() -> None:
-    made = fit_linear(cut(field(1), (9, 9)), taps=8)
-    taps = made.arrays["taps"].copy()
-    taps[0, 0] = 80  # the far corner, which is the first cell itself
-    with pytest.raises(Corrupt, match="later"):
-        Linear.of(Model("linear", (8, 8), {**made.arrays, "taps": taps}))
-    taps[0, 0] = 81
-    with pytest.raises(Corrupt):
-        Linear.of(Model("linear", (8, 8), {**made.arrays, "taps": taps}))
-    with pytest.raises(Corrupt):
-        Linear.of(Model("linear", (8, 8), {**made.arrays, "order": np.zeros(64, np.int32)}))
+@pytest.mark.parametrize(
+    "change", [{"taps": 1}, {"taps": 33}, {"noise": ()}, {"noise": (0.0,)}, {"levels": 0}]
+)
+def test_weights_that_cannot_be_fitted(change: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgument):
+        fit_linear(cut(field(1), (16, 16)), **change)
+    with pytest.raises(InvalidArgument):
+        fit_linear(cut(field(1), (4, 4)))
 
 
 def test_estimates_fall_with_the_bound() -> None:

@@ -1,9 +1,9 @@
 """What learned predictors of blocks would save: estimated bits next to SZ's bytes, on runs of other seeds.
 
 ``python -m bench.learned.predictors`` simulates the fields, predicts them with the catalogue's models and
-prints a table; ``--csv FILE`` writes it. SZ's column are bytes of real streams at level balanced and max;
-the others are entropies (`sciflow.models.estimate`) of latents and of codes within the same bound, without
-the model itself.
+prints a table; ``--csv FILE`` writes it. SZ's and the linear model's are bytes of real streams, at level
+balanced and max; the others are entropies (`sciflow.models.estimate`) of latents and of codes within the
+same bound, without the model itself.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sciflow import SZ, Bound
+from sciflow import AESZ, SZ, Bound
+from sciflow.codecs.sz import Level
 from sciflow.datasets.catalog import simulate
-from sciflow.models import KLT, Learned, Linear, Model
+from sciflow.models import KLT, Learned, Model
 from sciflow.models.catalog import entry, load, names
-from sciflow.models.estimate import code_bits, learned, linear_codes, transformed
+from sciflow.models.estimate import learned, transformed
 
+LEVELS: tuple[Level, ...] = ("balanced", "max")
 BOUNDS = (3e-2, 1e-2, 5e-3, 1e-3)
 GAINS = (256, 384, 512, 768, 1024, 2048, 4096)
 SEED = 2
@@ -48,14 +50,16 @@ def snapshot(dataset: str, variable: str, folder: Path | None) -> NDArray[np.flo
 def methods(models: list[Model], field: NDArray[np.float32], rel: float) -> Iterator[dict[str, Any]]:
     """A row for each way of coding."""
     bound = rel * float(np.ptp(field))
-    for level in ("balanced", "max"):
+    for level in LEVELS:
         stream = SZ(Bound.abs(bound), level=level).encode(field)
         yield {"method": f"SZ {level}", "bits": 8 * len(stream) / field.size, "latent_bits": 0.0, "gain": 0}
     wide, step = field.astype(np.float64), 2 * bound
     for model in models:
         if model.kind == "linear":
-            codes = linear_codes(Linear.of(model), wide, step)
-            yield {"method": model.kind, "bits": code_bits(codes) / field.size, "latent_bits": 0.0, "gain": 0}
+            for level in LEVELS:
+                stream = AESZ(Bound.abs(bound), model=model, level=level).encode(field)
+                bits = 8 * len(stream) / field.size
+                yield {"method": f"linear {level}", "bits": bits, "latent_bits": 0.0, "gain": 0}
             continue
         costs = []
         for gain in GAINS:

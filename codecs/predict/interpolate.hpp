@@ -10,6 +10,7 @@ static inline void extrapolate(T* row, size_t n) {
     } else {
         row[-1] = n == 2 ? T(2) * row[0] - row[1] : row[0];
     }
+    row[-2] = n >= 2 ? T(2) * row[-1] - row[0] : row[0];
     row[n] = n >= 2 ? T(2) * row[n - 1] - row[n - 2] : row[n - 1];
     row[n + 1] = n >= 2 ? T(2) * row[n] - row[n - 1] : row[n - 1];
 }
@@ -111,10 +112,13 @@ static void merge(T* full, const Layout& to, const Dims& dims, unsigned active, 
 
 // ---- a row's prediction: a sum of rows, each with its coefficient -------------------------------------------------
 
+// Most rows that a learned class's prediction can read: one that is not there stands for two along its axis.
+static constexpr int MOST_TAPS = 4 * MAX_STENCIL_TAPS;
+
 template <class T>
 struct Taps {
-    const T* row[4 * AXES];
-    T weight[4 * AXES];
+    const T* row[MOST_TAPS];
+    T weight[MOST_TAPS];
     int count = 0;
 
     void add(const T* r, T w) {
@@ -174,9 +178,91 @@ static inline void row_taps(Taps<T>& taps, const T* at, size_t stride, size_t i,
     }
 }
 
+// A position along an axis as one that is there, or as two: beyond the ends goes the line through the last two.
+struct Folded {
+    size_t at[2] = {0, 0};
+    int32_t factor[2] = {1, 0};
+
+    Folded(ptrdiff_t i, size_t count) {
+        const auto n = static_cast<ptrdiff_t>(count);
+        if (i >= 0 && i < n) {
+            at[0] = static_cast<size_t>(i);
+        } else if (n > 1) {
+            const bool low = i < 0;
+            const auto beyond = static_cast<int32_t>(low ? -i : i - n + 1);
+            at[0] = low ? 0 : count - 1;
+            at[1] = low ? 1 : count - 2;
+            factor[0] = 1 + beyond;
+            factor[1] = -beyond;
+        }
+    }
+};
+
+// Weights of rows, in units of 2^-STENCIL_BITS: those of the same row together, in the order in which rows first came.
+template <class T>
+struct RowSums {
+    const T* row[MOST_TAPS];
+    int32_t weight[MOST_TAPS];
+    int count = 0;
+
+    void add(const T* r, int32_t w) {
+        int k = 0;
+        while (k < count && row[k] != r) ++k;
+        if (k == count) {
+            row[count] = r;
+            weight[count++] = 0;
+        }
+        weight[k] += w;
+    }
+};
+
+template <class T>
+static inline void gather_folded(RowSums<T>& g, const StencilSource<T>& s, const size_t (&i)[3]) {
+    const Folded z(static_cast<ptrdiff_t>(i[0]) + s.shift[0], s.count[0]);
+    const Folded y(static_cast<ptrdiff_t>(i[1]) + s.shift[1], s.count[1]);
+    const Folded x(static_cast<ptrdiff_t>(i[2]) + s.shift[2], s.count[2]);
+    for (int a = 0; a < 2; ++a)
+        for (int b = 0; b < 2; ++b)
+            for (int c = 0; c < 2; ++c) {
+                const int32_t w = z.factor[a] * y.factor[b] * x.factor[c] * s.weight;
+                if (z.factor[a] == 0 || y.factor[b] == 0 || x.factor[c] == 0) continue;
+                g.add(s.data + s.layout.row(z.at[a], y.at[b], x.at[c]) + HALO + s.shift[X], w);
+            }
+}
+
+template <class T>
+static inline bool inside(const StencilSource<T>& s, const size_t (&i)[3]) {
+    for (int a = 0; a < 3; ++a)
+        if (i[a] + static_cast<size_t>(static_cast<ptrdiff_t>(s.shift[a])) >= s.count[a]) return false;
+    return true;
+}
+
+template <class T>
+static inline void gather_stencil(Taps<T>& taps, const ClassJob<T>& job, const size_t (&i)[3]) {
+    constexpr T unit = T(1) / T(1 << STENCIL_BITS);
+    bool all = true;
+    for (int k = 0; k < job.stencil_taps; ++k) all = all && inside(job.stencil[k], i);
+    if (all) {
+        for (int k = 0; k < job.stencil_taps; ++k) {
+            const StencilSource<T>& s = job.stencil[k];
+            const ptrdiff_t away = s.shift[0] * static_cast<ptrdiff_t>(s.layout.stride[0]) +
+                                   s.shift[1] * static_cast<ptrdiff_t>(s.layout.stride[1]) +
+                                   s.shift[2] * static_cast<ptrdiff_t>(s.layout.stride[2]) + s.shift[X];
+            taps.add(s.data + s.layout.row(i[0], i[1], i[2]) + HALO + away, T(s.weight) * unit);
+        }
+    } else {
+        RowSums<T> g;
+        for (int k = 0; k < job.stencil_taps; ++k) gather_folded(g, job.stencil[k], i);
+        for (int k = 0; k < g.count; ++k) taps.add(g.row[k], T(g.weight[k]) * unit);
+    }
+    const int n = taps.count;
+    taps.pad_to(n <= 8 ? 8 : n <= 16 ? 16 : n <= 24 ? 24 : n <= 32 ? 32 : n <= 64 ? 64 : MOST_TAPS);
+}
+
 template <class T>
 static inline void gather_taps(Taps<T>& taps, const ClassJob<T>& job, const size_t (&i)[3]) {
     taps.count = 0;
+    if (job.stencil) return gather_stencil(taps, job, i);
     for (int s = 0; s < job.sources; ++s) {
         const Source<T>& src = job.source[s];
         const T* row = src.data + src.layout.row(i[0], i[1], i[2]) + HALO;
@@ -329,7 +415,11 @@ static inline void with_taps(int count, Call&& call) {
         case 4: return call(std::integral_constant<int, 4>{});
         case 8: return call(std::integral_constant<int, 8>{});
         case 12: return call(std::integral_constant<int, 12>{});
-        default: return call(std::integral_constant<int, 16>{});
+        case 16: return call(std::integral_constant<int, 16>{});
+        case 24: return call(std::integral_constant<int, 24>{});
+        case 32: return call(std::integral_constant<int, 32>{});
+        case 64: return call(std::integral_constant<int, 64>{});
+        default: return call(std::integral_constant<int, MOST_TAPS>{});
     }
 }
 

@@ -81,6 +81,7 @@ class Levels {
             ++j.sources;
         }
         j.halo = ((pyramid_.level[l].active >> X) & 1) && !((c >> X) & 1);
+        if (plan_.stencils && plan_.stencils->serves(pyramid_.level[l].active)) learned(j, l, c);
         j.lattice = plan_.lattice;
         j.step = plan_.lattice ? T(1) : static_cast<T>(plan_.step / refined(l));
         j.scratch = scratch_.row.data();
@@ -120,6 +121,24 @@ class Levels {
     }
 
   private:
+    void learned(ClassJob<T>& j, int l, unsigned c) {
+        const Stencils& s = *plan_.stencils;
+        const int16_t* weights = s.weights_of(plan_.set, l, c);
+        for (int k = 0; k < s.taps; ++k) {
+            const StencilTap& tap = s.tap[c][static_cast<size_t>(k)];
+            StencilSource<T>& source = stencil_[static_cast<size_t>(k)];
+            const Dims d = pyramid_.class_dims(l, tap.cls);
+            source.data = at(l, tap.cls);
+            source.layout = Layout::padded(d);
+            std::copy_n(d.n, 3, source.count);
+            std::copy_n(tap.shift, AXES, source.shift);
+            source.weight = weights[k];
+        }
+        j.stencil = stencil_.data();
+        j.stencil_taps = s.taps;
+        j.halo = true;
+    }
+
     size_t upwards(int l, size_t (&i)[AXES]) const {
         const Dims& block = pyramid_.levels ? pyramid_.level[0].full : pyramid_.coarsest;
         for (int k = l - 1; k >= 0; --k)
@@ -147,6 +166,7 @@ class Levels {
     Arena arena_;
     const MultilevelPlan& plan_;
     MultilevelScratch<T>& scratch_;
+    std::array<StencilSource<T>, MAX_STENCIL_TAPS> stencil_;  // of the job that was asked for last
 };
 
 // The largest T that is not above the bound.
@@ -160,7 +180,7 @@ T limit_below(double bound) {
 template <class T>
 void fit_level(Levels<T>& levels, int l, double bound, MultilevelPlan& plan) {
     const Pyramid& p = levels.pyramid();
-    if (l >= plan.most_fitted || p.class_dims(l, 0).size() < FIT_FROM || plan.fitted != l) return;
+    if (plan.stencils || l >= plan.most_fitted || p.class_dims(l, 0).size() < FIT_FROM || plan.fitted != l) return;
     std::array<ClassWeights, CLASSES> w{};
     for (unsigned c : CLASS_ORDER)
         if (p.has(l, c)) w[c] = fit_class<T>(levels.job(l, c), bound);

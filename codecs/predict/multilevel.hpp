@@ -7,6 +7,7 @@
 #include "entropy/coder.hpp"
 #include "grid.hpp"
 #include "kernels.hpp"
+#include "predict/stencils.hpp"
 #include "status.hpp"
 
 namespace sciflow {
@@ -26,6 +27,8 @@ struct MultilevelPlan {
     int most_fitted = 3;      // levels that an encoder may fit
     int fitted = 0;           // levels with weights of their own, finest first; the others follow the last of them
     std::vector<std::array<ClassWeights, CLASSES>> weights;
+    const Stencils* stencils = nullptr;  // of a model: then no level is fitted
+    int set = 0;                         // of its weights
 };
 
 // What an encoder keeps to: the bound, and values that only their like may come back as.

@@ -29,25 +29,34 @@ from sciflow.codecs.aesz_stream import (
     MAX_GAIN,
     PLAIN,
     Modelled,
+    Weighted,
     read_marks,
     read_modelled,
+    read_weighted,
     write_marks,
     write_modelled,
+    write_weighted,
 )
 from sciflow.codecs.base import as_stored
 from sciflow.codecs.sentinels import sentinel_bits
 from sciflow.codecs.stream import BytesLike, StreamInfo, as_bytes_view
-from sciflow.codecs.sz import SZConfig
+from sciflow.codecs.sz import Level, SZConfig
 from sciflow.errors import Corrupt, InvalidArgument, Truncated
 
-__all__ = ["AESZConfig", "AESZInfo", "decode", "encode", "info"]
+__all__ = ["AESZConfig", "AESZInfo", "decode", "encode", "encode_modelled", "info"]
 
 _GAINS = (1.0, 1.5, 3.0, 8.0, 24.0)
 """Steps that a latent of 1 stands for: from a transform to a coarse predictor."""
-_TRIED = 2
-"""Of them, those that are coded in full."""
-_SAMPLE = 768
-"""Blocks that a gain is chosen on."""
+_TRIED, _CLOSE = 2, 1.2
+"""Of them, those that are coded in full: the cheapest, and one that is estimated to cost little more."""
+_SAMPLE, _LEAST_SAMPLE = 256, 32
+"""Blocks that a gain is chosen on: a quarter of them, at least and at most so many."""
+_REHEARSAL = 1.15
+"""What a stream at level balanced may cost, over the plain one at level max, to be made at level max."""
+_LEARNED = 9
+"""Mode of a block that a linear model's weights predict."""
+_VALUES = 1 << 14
+"""That a field's range is taken from, for a linear model's weights."""
 _FEWEST = 0.01
 """Share of blocks that must be cheaper with the model, or it is left out."""
 _HOPE, _MIXED = 1.25, 0.7
@@ -57,6 +66,7 @@ _MARGIN = 0.25
 _ORDINARY = (1e-200, 1e200)
 """Least bound and largest value for which no sum and no product leaves binary64."""
 _RETRIES = 2
+_ANY_BITS = 1 << 50
 _LARGEST = 1 << 24
 """Latents of this magnitude and more are not coded."""
 
@@ -122,7 +132,33 @@ def encode(array: NDArray[Any], config: AESZConfig) -> bytes:
     bound = sz.info(plain[1:]).bound
     if bound is None or array.ndim < len(predictor.block) or not array.size:
         return plain
+    if predictor.linear is not None:
+        body = _weighted(array, config.sz, predictor, bound.value)
+        modes = {body[at] for at in sz.info(body).block_offsets[:-1]}
+        needed = _LEARNED in modes
+        return min(plain, _named(predictor, body) if needed else PLAIN + body, key=len)
     return _Coder(array, config.sz, predictor, bound.value).smallest(plain)
+
+
+def encode_modelled(array: NDArray[Any], config: AESZConfig) -> bytes | None:
+    """Return a stream in which the model serves every block that it may, whatever that costs.
+
+    For measuring what a model does; `encode` leaves out those that do not pay. Arguments and errors are those
+    of `encode`, of an array that is not masked.
+
+    Returns
+    -------
+    bytes or None
+        None where the model can serve no block: those that hold NaN or sentinels, a bound near the spacing of
+        floats, fewer axes than the model's.
+    """
+    predictor = predictor_of(config.model, inline=config.inline)
+    bound = sz.info(sz.encode(array, replace(config.sz, level="fast"))).bound
+    if bound is None or array.ndim < len(predictor.block) or not array.size:
+        return None
+    if predictor.linear is not None:
+        return _named(predictor, _weighted(array, config.sz, predictor, bound.value))
+    return _Coder(array, config.sz, predictor, bound.value).modelled()
 
 
 def decode(
@@ -164,9 +200,18 @@ def decode(
     if view[:1] == PLAIN:
         plain: NDArray[Any] = sz.decode(view[1:], threads=threads)
         return plain
+    weighted = read_weighted(view)
+    if weighted is not None:
+        predictor = predictor_of(weighted.digest, inline=inline, file=file)
+        if predictor.linear is None:
+            raise Corrupt(f"a stream with weights names a model of kind {predictor.model.kind}, not linear")
+        served: NDArray[Any] = sz.decode(weighted.body, threads=threads, weights=predictor.linear.weights)
+        return served
     stream = read_modelled(view)
     header = sz.info(stream.residual)
     predictor = predictor_of(stream.digest, inline=inline, file=file)
+    if predictor.linear is not None:
+        raise Corrupt("a stream of latents names a linear model, which has none")
     marks, grid = _marks_of(stream, header, predictor)
     latents = _latents_of(stream, grid, marks, predictor, threads)
     residual, _ = as_stored(sz.decode(stream.residual, threads=threads))
@@ -191,6 +236,9 @@ def info(buf: BytesLike) -> AESZInfo:
     if view[:1] == PLAIN:
         header, base = sz.info(view[1:]), len(view) - 1
         model, bound, latents = None, header.bound, 0
+    elif (weighted := read_weighted(view)) is not None:
+        header, base = sz.info(weighted.body), len(weighted.body)
+        model, bound, latents = weighted.digest, header.bound, 0
     else:
         stream = read_modelled(view)
         header, base, latents = sz.info(stream.residual), len(stream.residual), len(stream.latents)
@@ -204,6 +252,22 @@ def info(buf: BytesLike) -> AESZInfo:
         residual_bytes=base,
         other_bytes=len(view) - base - latents,
     )
+
+
+def _weighted(array: NDArray[Any], config: SZConfig, predictor: Predictor, bound: float) -> bytes:
+    """Return the SZ stream in which the model's weights predict each block that takes fewer bytes so."""
+    assert predictor.linear is not None
+    some = array.reshape(-1)[:: max(1, array.size // _VALUES)]
+    with np.errstate(invalid="ignore"):  # a signalling NaN
+        some = some.astype(np.float64)
+    some = some[np.abs(some) < _ORDINARY[1]]
+    span = float(np.ptp(some)) if some.size else 0.0
+    chosen = predictor.linear.nearest(bound / span if span else math.inf)
+    return sz.encode(array, config, weights=(predictor.linear.weights, chosen))
+
+
+def _named(predictor: Predictor, body: bytes) -> bytes:
+    return write_weighted(Weighted(digest=predictor.digest, body=body))
 
 
 class _Coder:
@@ -223,10 +287,9 @@ class _Coder:
 
     def smallest(self, plain: bytes) -> bytes:
         """Return the smallest stream: the plain one, all blocks modelled that may be, or those chosen."""
-        if not len(self._blocks) or not 0 < self._half_range < math.inf or not self._within_reach():
+        if not self._can_serve():
             return plain
-        offset = self._middle if self._predictor.scaled else float(self._blocks.mean())
-        moved = self._blocks - offset
+        moved = self._moved()
         gains, promising = self._choose(moved, 8 * len(plain))
         if not promising:
             return plain
@@ -235,12 +298,43 @@ class _Coder:
             return plain
         tries = [(gain, np.ones(len(moved), np.bool_)) for gain in gains] if "all" in promising else []
         if "chosen" in promising:
-            cheaper = self._with(moved, latents, gains[0]) < self._without(self._blocks, 8 * len(plain))
+            modelled = np.add(*self._with(moved, latents, gains[0]))
+            cheaper = modelled < self._without(self._blocks, 8 * len(plain))
             tries.append((gains[0], cheaper))
         streams = [
-            self._coded(latents / gain, gain, served) for gain, served in tries if served.mean() >= _FEWEST
+            self._tried(latents / gain, gain, served, len(plain))
+            for gain, served in tries
+            if served.mean() >= _FEWEST
         ]
         return min([plain, *(each for each in streams if each is not None)], key=len)
+
+    def modelled(self) -> bytes | None:
+        """Return the stream in which all blocks are modelled that may be; None where none may be."""
+        if not self._can_serve():
+            return None
+        moved = self._moved()
+        gain = self._choose(moved, _ANY_BITS)[0][0]
+        every = np.ones(len(moved), np.bool_)
+        return self._coded(self._latents(moved) / gain, gain, every, self._config.level)
+
+    def _can_serve(self) -> bool:
+        return bool(len(self._blocks)) and 0 < self._half_range < math.inf and self._within_reach()
+
+    def _moved(self) -> NDArray[np.float64]:
+        """Blocks less what the model does not predict."""
+        offset = self._middle if self._predictor.scaled else float(self._blocks.mean())
+        return self._blocks - offset
+
+    def _tried(
+        self, latents: NDArray[np.float64], gain: float, served: NDArray[np.bool_], plain: int
+    ) -> bytes | None:
+        """Return the stream in which blocks are modelled; None where it is likely to be no smaller."""
+        level = self._config.level
+        if level == "max":
+            rehearsal = self._coded(latents, gain, served, "balanced")
+            if rehearsal is None or len(rehearsal) > _REHEARSAL * plain:
+                return None
+        return self._coded(latents, gain, served, level)
 
     def _within_reach(self) -> bool:
         """Whether rounding leaves most of the bound, and predictions stay exact in 1/256 of a step."""
@@ -254,18 +348,24 @@ class _Coder:
 
     def _choose(self, moved: NDArray[np.float64], plain_bits: int) -> tuple[list[float], list[str]]:
         """Return the gains that are cheapest on a sample of blocks, and which ways are worth coding."""
-        some = slice(None, None, max(1, len(moved) // _SAMPLE))
+        wanted = max(_LEAST_SAMPLE, min(_SAMPLE, len(moved) // 4))
+        some = slice(None, None, max(1, len(moved) // wanted))
         latents = self._latents(moved[some])
-        costs = [self._with(moved[some], latents, gain) for gain in _GAINS]
-        totals = [float(cost.sum()) for cost in costs]
-        order = np.argsort(totals, kind="stable")[:_TRIED]
-        best = int(order[0])
         without = self._without(self._blocks[some], plain_bits)
-        plain, mixed = float(without.sum()), float(np.minimum(costs[best], without).sum())
+        plain = float(without.sum())
+        left = self._with(moved[some], latents, _GAINS[0])[1]  # no coarser gain leaves less
+        if left.sum() >= _HOPE * plain and np.minimum(left, without).sum() >= _MIXED * plain:
+            return [], []
+        costs = [np.add(*self._with(moved[some], latents, gain)) for gain in _GAINS]
+        totals = [float(np.sum(cost)) for cost in costs]
+        order = [int(at) for at in np.argsort(totals, kind="stable")[:_TRIED]]
+        best = order[0]
+        order = [at for at in order if totals[at] <= _CLOSE * totals[best]]
+        mixed = float(np.minimum(costs[best], without).sum())
         promising = ["all"] if totals[best] < _HOPE * plain else []
         if mixed < _MIXED * min(totals[best], plain):
             promising.append("chosen")
-        return [_GAINS[int(at)] for at in order], promising
+        return [_GAINS[at] for at in order], promising
 
     def _latents(self, moved: NDArray[np.float64]) -> NDArray[np.float64]:
         return self._predictor.encode(moved, step=self._step, half_range=self._half_range)
@@ -277,14 +377,17 @@ class _Coder:
 
     def _with(
         self, moved: NDArray[np.float64], latents: NDArray[np.float64], gain: float
-    ) -> NDArray[np.float64]:
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Bits of each block's latents, and of what the model leaves of it."""
         coded = np.rint(latents / gain)
+        coded = coded[:, : _count_used(coded)]
         integers = np.clip(coded * LATENT_FRACTION, -(2**30), 2**30).astype(np.int32)
         try:
             made = self._predict(integers, gain)
         except Corrupt:
-            return np.full(len(moved), np.inf)
-        return bits_of_latents(coded) + bits_of_residual(moved / self._step - made / 256)
+            never = np.full(len(moved), np.inf)
+            return never, never
+        return bits_of_latents(coded), bits_of_residual(moved / self._step - made / 256)
 
     def _predict(self, latents: NDArray[np.int32], gain: float) -> NDArray[np.int64]:
         return self._predictor.decode(latents, gain=_gain_of(gain), ratio=self._ratio)
@@ -293,12 +396,14 @@ class _Coder:
     def _ratio(self) -> float:
         return self._step / self._half_range / 256 if self._predictor.scaled else 0.0
 
-    def _coded(self, latents: NDArray[np.float64], gain: float, served: NDArray[np.bool_]) -> bytes | None:
+    def _coded(
+        self, latents: NDArray[np.float64], gain: float, served: NDArray[np.bool_], level: Level
+    ) -> bytes | None:
         """Return the stream in which the blocks that `served` names are modelled; None where none is."""
         for _ in range(_RETRIES + 1):
             marks = np.zeros(self._grid.size, np.bool_)
             marks[np.flatnonzero(self._allowed)[served]] = True
-            wrong = self._try(latents[served], gain, marks)
+            wrong = self._try(latents[served], gain, marks, level)
             if not isinstance(wrong, np.ndarray):
                 return wrong
             served = served & ~wrong[self._allowed]
@@ -307,10 +412,10 @@ class _Coder:
         return None
 
     def _try(
-        self, latents: NDArray[np.float64], gain: float, marks: NDArray[np.bool_]
+        self, latents: NDArray[np.float64], gain: float, marks: NDArray[np.bool_], level: Level
     ) -> bytes | NDArray[np.bool_] | None:
         """Return a finished stream; or which blocks break the promise; or None where none can be made."""
-        coded = self._code_latents(latents, marks)
+        coded = self._code_latents(latents, marks, level)
         integers = _read_latents(coded, self._grid, marks, self._config.threads)
         try:
             predicted = self._predict(integers, gain)
@@ -321,7 +426,7 @@ class _Coder:
         margin = self._rounding(most + abs(self._middle) + self._half_range)
         if margin > _MARGIN * self._bound:
             return None
-        inner = replace(self._config, bound=Bound.abs(self._bound - margin))
+        inner = replace(self._config, bound=Bound.abs(self._bound - margin), level=level)
         body = sz.encode(_like(self._array, residual), inner)
         back, _ = as_stored(sz.decode(body, threads=self._config.threads))
         values = _reconstruct(self._grid, marks, predicted, back, self._bound)
@@ -341,12 +446,10 @@ class _Coder:
             )
         )
 
-    def _code_latents(self, latents: NDArray[np.float64], marks: NDArray[np.bool_]) -> bytes:
-        used = np.flatnonzero(np.abs(latents).max(axis=0, initial=0.0) >= 0.5)
-        count = int(used[-1]) + 1 if len(used) else 1
+    def _code_latents(self, latents: NDArray[np.float64], marks: NDArray[np.bool_], level: Level) -> bytes:
+        count = _count_used(latents)
         field = np.zeros((count, self._grid.size), np.float32)
         field[:, marks] = latents[:, :count].T
-        level = self._config.level
         return sz.encode(
             field.reshape(count, *self._grid.counts),
             SZConfig(Bound.abs(0.5), level=level, threads=self._config.threads),
@@ -366,6 +469,12 @@ class _Coder:
             error = np.abs(values.astype(wide) - self._stored.astype(wide))
         beyond = self._grid.cut(~(error <= self._bound)).reshape(self._grid.size, -1).any(axis=1)
         return beyond & marks
+
+
+def _count_used(latents: NDArray[np.float64]) -> int:
+    """How many latents, shape (n, latents), there are up to the last that is not 0 everywhere; at least 1."""
+    used = np.flatnonzero(np.abs(latents).max(axis=0, initial=0.0) >= 0.5)
+    return int(used[-1]) + 1 if len(used) else 1
 
 
 def _checksum(values: NDArray[Any]) -> int:

@@ -30,17 +30,15 @@ _LARGEST = 1 << 26
 
 
 class Predictor:
-    """A KLT or an autoencoder as a stream uses it.
+    """A model as a stream uses it.
 
     Parameters
     ----------
     model : Model
-        Of kind klt or autoencoder.
+        Of any kind.
 
     Raises
     ------
-    InvalidArgument
-        If it is of another kind.
     Corrupt
         If its arrays are not those of its kind.
     """
@@ -48,14 +46,15 @@ class Predictor:
     def __init__(self, model: Model) -> None:
         from sciflow.models import predictor
         from sciflow.models.decoder import Learned
+        from sciflow.models.linear import Linear
 
-        if model.kind == "linear":
-            raise InvalidArgument("a linear model: AESZ takes models of kind klt or autoencoder")
         self.model = model
         self.block = model.block
         self.digest = model.digest
         made = predictor(model)
         self._run: Any = made
+        self.linear = made if isinstance(made, Linear) else None
+        """What runs inside SZ, where the model is of that kind; it has no latents."""
         self.latents: int = getattr(made, "latents", 0)
         self.scaled = isinstance(made, Learned)
         """Whether it needs to know a step's worth of the field's range."""
@@ -103,14 +102,14 @@ class Predictor:
         Corrupt
             If the latents are out of their domain.
         """
-        whole = np.zeros((len(latents), self.latents), np.int32)
-        whole[:, : latents.shape[1]] = latents
-        if np.abs(whole.astype(np.int64)).max(initial=0) >= _LARGEST:
+        if np.abs(latents.astype(np.int64)).max(initial=0) >= _LARGEST:
             raise Corrupt(f"a latent of {_LARGEST} or more: no encoder writes that")
         try:
             if self.scaled:
+                whole = np.zeros((len(latents), self.latents), np.int32)
+                whole[:, : latents.shape[1]] = latents
                 return np.concatenate([self._run.decode(p, ratio=ratio, gain=gain) for p in _parts(whole)])
-            return np.concatenate([self._run.decode(p, gain=gain) for p in _parts(whole)])
+            return np.concatenate([self._run.decode(p, gain=gain) for p in _parts(latents)])
         except InvalidArgument as error:
             raise Corrupt(f"latents that no encoder writes: {error}") from error
 

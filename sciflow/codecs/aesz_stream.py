@@ -4,6 +4,7 @@
 plain:    0x00 | SZ stream
 modelled: "AE" version flags | model | gain, bound, ratio, values' checksum | lengths
           | marks | latents | checksum | residual
+linear:   "AE" version | model | checksum | SZ stream with blocks that the model's weights predict
 ```
 """
 
@@ -19,14 +20,26 @@ from numpy.typing import NDArray
 
 from sciflow.errors import Corrupt, Truncated, Unsupported
 
-__all__ = ["PLAIN", "Modelled", "read_marks", "read_modelled", "write_marks", "write_modelled"]
+__all__ = [
+    "PLAIN",
+    "Modelled",
+    "Weighted",
+    "read_marks",
+    "read_modelled",
+    "read_weighted",
+    "write_marks",
+    "write_modelled",
+    "write_weighted",
+]
 
 PLAIN = b"\x00"
 """The one byte before an SZ stream of the array itself."""
 
 MAX_GAIN = (1 << 20) - 1
 _MAGIC = b"AE"
-_MAJOR, _MINOR = 0, 1
+_MAJOR, _MODELLED, _WEIGHTED = 0, 1, 2
+_VERSION = struct.Struct("<2sBB")
+_OPENING = struct.Struct("<2sBB32s")
 _HAS_RATIO = 1
 _HEAD = struct.Struct("<2sBBB32sIddIIQ")
 _CRC = struct.Struct("<I")
@@ -64,12 +77,69 @@ class Modelled:
     residual: bytes | memoryview
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weighted:
+    """What a stream says whose blocks the weights of a linear model predict.
+
+    Parameters
+    ----------
+    digest : str
+        Of the model, 64 hexadecimal digits.
+    body : bytes or memoryview
+        An SZ stream.
+    """
+
+    digest: str
+    body: bytes | memoryview
+
+
+def write_weighted(stream: Weighted) -> bytes:
+    """Return the bytes of a stream with weights."""
+    opening = _OPENING.pack(_MAGIC, _MAJOR, _WEIGHTED, bytes.fromhex(stream.digest))
+    return b"".join([opening, _CRC.pack(zlib.crc32(opening)), stream.body])
+
+
+def read_weighted(view: memoryview) -> Weighted | None:
+    """Read what `write_weighted` wrote; None where the stream is a modelled one.
+
+    Raises
+    ------
+    Truncated, Corrupt, Unsupported
+        As `read_modelled`.
+    """
+    _check_version(view)
+    if len(view) >= _VERSION.size and view[3] == _MODELLED:
+        return None
+    if len(view) < _OPENING.size + _CRC.size:
+        raise Truncated(f"at byte {len(view)}: the stream ends in its header; fetch or copy it again")
+    digest = _OPENING.unpack_from(view)[-1]
+    (crc,) = _CRC.unpack_from(view, _OPENING.size)
+    if zlib.crc32(view[: _OPENING.size]) != crc:
+        raise Corrupt(f"at byte {_OPENING.size}: the checksum of the header fails; the stream was damaged")
+    return Weighted(digest=digest.hex(), body=view[_OPENING.size + _CRC.size :])
+
+
+def _check_version(view: memoryview) -> None:
+    if view[:2] != _MAGIC[: len(view)]:
+        raise Corrupt(f"at byte 0: found {bytes(view[:2])!r}: no AESZ stream begins like this")
+    if len(view) < _VERSION.size:
+        return
+    _, major, minor = _VERSION.unpack_from(view)
+    if (major, minor) > (_MAJOR, _WEIGHTED):
+        raise Unsupported(
+            f"AESZ stream version {major}.{minor}: this release reads up to {_MAJOR}.{_WEIGHTED}; "
+            "pip install --upgrade sciflow"
+        )
+    if minor not in (_MODELLED, _WEIGHTED):
+        raise Corrupt(f"AESZ stream version {major}.{minor}: no release wrote that")
+
+
 def write_modelled(stream: Modelled) -> bytes:
     """Return the bytes of a modelled stream."""
     head = _HEAD.pack(
         _MAGIC,
         _MAJOR,
-        _MINOR,
+        _MODELLED,
         _HAS_RATIO if stream.ratio else 0,
         bytes.fromhex(stream.digest),
         stream.gain,
@@ -96,16 +166,10 @@ def read_modelled(view: memoryview) -> Modelled:
     Unsupported
         If a newer release wrote it.
     """
-    if view[:2] != _MAGIC[: len(view)]:
-        raise Corrupt(f"at byte 0: found {bytes(view[:2])!r}: no AESZ stream begins like this")
+    _check_version(view)
     if len(view) < _HEAD.size:
         raise Truncated(f"at byte {len(view)}: the stream ends in its header; fetch or copy it again")
-    _, major, minor, flags, digest, gain, bound, ratio, output, marks, latents = _HEAD.unpack_from(view)
-    if (major, minor) > (_MAJOR, _MINOR):
-        raise Unsupported(
-            f"AESZ stream version {major}.{minor}: this release reads up to {_MAJOR}.{_MINOR}; "
-            "pip install --upgrade sciflow"
-        )
+    _, _, _, flags, digest, gain, bound, ratio, output, marks, latents = _HEAD.unpack_from(view)
     if flags & ~_HAS_RATIO:
         raise Corrupt(f"at byte 4: flags {flags:#x} hold bits that no encoder sets")
     good = math.isfinite(bound) and bound > 0 and math.isfinite(ratio)

@@ -176,15 +176,17 @@ def encode_values(values: NDArray[Any], shape: tuple[int, ...], options: EncodeO
     return stream
 
 
-def decode_values(stream: memoryview, values: NDArray[Any], *, threads: int) -> None:
+def decode_values(stream: memoryview, values: NDArray[Any], *, threads: int, weights: bytes = b"") -> None:
     """Fill `values` (float32|float64, shape (n,), C-contiguous, native byte order) with a stream's cells.
+
+    `weights` are those of a linear model, where blocks were predicted by them.
 
     Raises
     ------
     Truncated, Corrupt, Unsupported, InvalidArgument, MemoryError
         As the engine reports; `values` then holds nothing of use.
     """
-    check_status(*native.decode_into(stream, values, threads))
+    check_status(*native.decode_into(stream, values, threads, weights))
 
 
 def decode_block(header: memoryview, block: memoryview, index: int, values: NDArray[Any]) -> None:

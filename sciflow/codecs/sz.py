@@ -219,7 +219,13 @@ def check_dtype(dtype: np.dtype[Any], *, ndim: int = 0) -> None:
         )
 
 
-def encode(array: NDArray[Any], config: SZConfig, *, regions: Regions | None = None) -> bytes:
+def encode(
+    array: NDArray[Any],
+    config: SZConfig,
+    *,
+    regions: Regions | None = None,
+    weights: tuple[bytes, int] | None = None,
+) -> bytes:
     """Return a stream from which `decode` gives every value back within the bound.
 
     Parameters
@@ -231,6 +237,9 @@ def encode(array: NDArray[Any], config: SZConfig, *, regions: Regions | None = N
     regions : Regions, optional
         Cells with bounds of their own; `config` then has an ``abs``, ``rel`` or ``psnr`` bound and is not
         rewrite-safe.
+    weights : tuple of bytes and int, optional
+        Of a linear model, and which of its sets: blocks that take fewer bytes so are predicted by them, and
+        `decode` then needs the same. AESZ names the model in front of such a stream.
 
     Returns
     -------
@@ -257,6 +266,8 @@ def encode(array: NDArray[Any], config: SZConfig, *, regions: Regions | None = N
     options = _options(stored.dtype, config, value_range)
     options["order_f"] = order_f
     options["big_endian"] = _is_big_endian(array.dtype)
+    if weights is not None:
+        options["weights"], options["weights_set"] = weights
     if regions is not None:
         check_regional(config.bound, rewrite_safe=config.rewrite_safe)
         with_regions(options, _broadcast(regions, array.shape), value_range, order_f=order_f)
@@ -268,14 +279,14 @@ def encode(array: NDArray[Any], config: SZConfig, *, regions: Regions | None = N
 
 
 @overload
-def decode(buf: BytesLike, out: None = None, *, threads: int = 1) -> NDArray[Any]: ...
+def decode(buf: BytesLike, out: None = None, *, threads: int = 1, weights: bytes = b"") -> NDArray[Any]: ...
 
 
 @overload
-def decode(buf: BytesLike, out: _Out, *, threads: int = 1) -> _Out: ...
+def decode(buf: BytesLike, out: _Out, *, threads: int = 1, weights: bytes = b"") -> _Out: ...
 
 
-def decode(buf: BytesLike, out: Any = None, *, threads: int = 1) -> Any:
+def decode(buf: BytesLike, out: Any = None, *, threads: int = 1, weights: bytes = b"") -> Any:
     """Return the array of a stream, with the dtype, shape, layout and byte order of the one that was encoded.
 
     Parameters
@@ -287,6 +298,8 @@ def decode(buf: BytesLike, out: Any = None, *, threads: int = 1) -> Any:
         other contiguous buffer of the same number of bytes receives the memory of the array that was encoded.
     threads : int
         Threads within this call.
+    weights : bytes
+        Of the linear model that the stream was encoded with, if any.
 
     Returns
     -------
@@ -303,8 +316,8 @@ def decode(buf: BytesLike, out: Any = None, *, threads: int = 1) -> Any:
     view = as_bytes_view(buf)
     header = read_info(view)
     if out is None:
-        return as_encoded(header, _decode_flat(view, header, threads))
-    _decode_to(view, header, out, threads)
+        return as_encoded(header, _decode_flat(view, header, threads, weights))
+    _decode_to(view, header, out, threads, weights)
     return out
 
 
@@ -336,33 +349,35 @@ def as_encoded(header: StreamInfo, flat: NDArray[Any]) -> NDArray[Any]:
     return stored.T if header.order == "F" else stored
 
 
-def _decode_flat(view: memoryview, header: StreamInfo, threads: int) -> NDArray[Any]:
+def _decode_flat(view: memoryview, header: StreamInfo, threads: int, weights: bytes) -> NDArray[Any]:
     flat = np.empty(header.size, dtype=header.native_dtype)
-    decode_values(view, flat, threads=threads)
+    decode_values(view, flat, threads=threads, weights=weights)
     return flat
 
 
-def _decode_to(view: memoryview, header: StreamInfo, out: Any, threads: int) -> None:
+def _decode_to(view: memoryview, header: StreamInfo, out: Any, threads: int, weights: bytes) -> None:
     target = _target(out, header)
     same_array = target.dtype.kind == "f" and target.shape == header.shape
     if same_array and not _same_memory(target, header):
-        np.copyto(target, as_encoded(header, _decode_flat(view, header, threads)))
+        np.copyto(target, as_encoded(header, _decode_flat(view, header, threads, weights)))
     elif not (target.flags.c_contiguous or target.flags.f_contiguous):
         raise InvalidArgument(
             f"out of shape {target.shape} is not contiguous: expected shape {header.shape}, or that it is"
         )
     else:
-        _decode_raw(view, header, target.reshape(-1, order="A").view(np.uint8), threads)
+        _decode_raw(view, header, target.reshape(-1, order="A").view(np.uint8), threads, weights)
 
 
-def _decode_raw(view: memoryview, header: StreamInfo, raw: NDArray[np.uint8], threads: int) -> None:
+def _decode_raw(
+    view: memoryview, header: StreamInfo, raw: NDArray[np.uint8], threads: int, weights: bytes
+) -> None:
     """Fill flat memory with the memory of the array that was encoded."""
     if raw.ctypes.data % header.dtype.itemsize:
-        aligned = as_encoded(header, _decode_flat(view, header, threads))
+        aligned = as_encoded(header, _decode_flat(view, header, threads, weights))
         raw[...] = aligned.reshape(-1, order="A").view(np.uint8)
         return
     flat = raw.view(header.native_dtype)
-    decode_values(view, flat, threads=threads)
+    decode_values(view, flat, threads=threads, weights=weights)
     if not header.dtype.isnative:
         flat.byteswap(inplace=True)
 

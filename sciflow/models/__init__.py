@@ -8,7 +8,7 @@ predictor(model) ─▶ KLT | Learned | Linear
 
 KLT.encode(blocks, step=, gain=) ─▶ latents       KLT.decode(latents, gain=) ─▶ P
 Learned.encode(blocks, step=, half_range=, gain=)  Learned.decode(latents, ratio=, gain=) ─▶ P
-Linear.encode(target, known) ─▶ codes, values      Linear.decode(codes, known) ─▶ values
+Linear.weights, Linear.nearest(bound / range) ─▶ for the engine, inside SZ
 
 x' = offset + step * (P + 256 q) / 256             step = 2 bound; q: the residual's codes
 ```

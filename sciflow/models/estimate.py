@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from sciflow.models.blocks import cut, join
 from sciflow.models.decoder import Learned
 from sciflow.models.klt import KLT
-from sciflow.models.linear import Linear
 from sciflow.models.model import FRACTION
 
-__all__ = ["Cost", "code_bits", "latent_bits", "learned", "linear_codes", "residual_codes", "transformed"]
+__all__ = ["Cost", "code_bits", "latent_bits", "learned", "residual_codes", "transformed"]
 
 _CLASSES = 24
 _BITS_A_SYMBOL = 6.0
@@ -71,34 +70,6 @@ def residual_codes(
     return np.rint(field / step - predicted / FRACTION).astype(np.int64)
 
 
-def linear_codes(model: Linear, field: NDArray[np.float64], step: float) -> NDArray[np.int64]:
-    """Return the codes of a field, shape (*space), in which each block has its reconstructed neighbours.
-
-    Cells one before the field are taken to be the mean of those of the block's halo that are in it, else 0.
-    """
-    block = model.block
-    counts = tuple(size // side for size, side in zip(field.shape, block, strict=True))
-    target = np.rint(field * (FRACTION / step)).astype(np.int64)
-    blocks = cut(target, block).reshape(*counts, *block)
-    padded = np.zeros(tuple(n + 1 for n in field.shape), np.int64)
-    codes = np.zeros_like(blocks)
-    places = np.indices(counts).reshape(len(counts), -1).T
-    for front in range(sum(counts) - len(counts) + 1):
-        here = places[places.sum(axis=1) == front]
-        cuts = [
-            tuple(slice(i * side, i * side + side + 1) for i, side in zip(place, block, strict=True))
-            for place in here
-        ]
-        known = np.stack(
-            [_with_edge(padded[where].copy(), place) for where, place in zip(cuts, here, strict=True)]
-        )
-        index = tuple(here.T)
-        codes[index], values = model.encode(blocks[index], known)
-        for where, value in zip(cuts, values, strict=True):
-            padded[where][(slice(1, None),) * len(block)] = value
-    return join(codes.reshape(-1, *block), field.shape)
-
-
 def transformed(model: KLT, field: NDArray[np.float64], step: float, gain: int) -> Cost:
     """Return what a field, shape (*space), costs with a basis; its mean is the offset."""
     offset = float(field.mean())
@@ -115,20 +86,6 @@ def learned(model: Learned, field: NDArray[np.float64], step: float, gain: int) 
     made = model.decode(latents, ratio=step / half_range / FRACTION, gain=gain)
     codes = residual_codes(field - offset, join(made, field.shape), step)
     return Cost(latent_bits(latents) / field.size, code_bits(codes) / field.size)
-
-
-def _with_edge(known: NDArray[np.int64], place: NDArray[np.intp]) -> NDArray[np.int64]:
-    """Fill the halo on sides where the field ends with the mean of what is known on the others, or 0."""
-    at_edge = place == 0
-    if not at_edge.any():
-        return known
-    inner = tuple(slice(1, None) if edge else slice(0, 1) for edge in at_edge)
-    mean = 0 if at_edge.all() else int(known[inner].mean())
-    for axis in np.flatnonzero(at_edge):
-        face: list[slice] = [slice(None)] * known.ndim
-        face[axis] = slice(0, 1)
-        known[tuple(face)] = mean
-    return known
 
 
 def _shifted(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:

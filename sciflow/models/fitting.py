@@ -7,6 +7,7 @@ sources ─ read_blocks ─▶ Blocks ─▶ fit_klt | fit_linear | train, expor
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["MODEL_FILE", "Recipe", "produce", "write_model"]
 
 MODEL_FILE = "model.safetensors"
+_MOST_CELLS = 1 << 25
+"""Of all blocks together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +45,11 @@ class Recipe:
     kind : str
         ``"klt"``, ``"linear"`` or ``"autoencoder"``.
     block : tuple of int
-        Shape of a block.
+        Shape of a block; of a linear model, of the patches that it is fitted to: sides of 32 and more serve.
     latents : int
         Of a block; 0: as many as it has cells (klt), 16 (autoencoder). Not of a linear model.
     taps : int
         Cells that a linear model predicts one from.
-    noise : float
-        Bound that a linear model's weights are fitted for, over the range.
     size : str
         ``"small"`` or ``"paper"``: of an autoencoder.
     linear_path : bool
@@ -67,8 +68,7 @@ class Recipe:
     kind: Kind
     block: tuple[int, ...]
     latents: int = 0
-    taps: int = 16
-    noise: float = 5e-3
+    taps: int = 24
     size: Literal["small", "paper"] = "small"
     linear_path: bool = True
     limit: int = 20000
@@ -115,9 +115,8 @@ def produce(
     Unsupported
         If an autoencoder is asked for and torch is not installed.
     """
-    block = recipe.block
-    cut = tuple(n + 1 for n in block) if recipe.kind == "linear" else block
-    blocks = read_blocks(sources, variable, cut, limit=recipe.limit, seed=recipe.seed)
+    limit = max(1, min(recipe.limit, _MOST_CELLS // math.prod(recipe.block)))
+    blocks = read_blocks(sources, variable, recipe.block, limit=limit, seed=recipe.seed)
     about = {
         "title": f"{recipe.kind} of {variable}",
         "variable": variable,
@@ -128,7 +127,7 @@ def produce(
     if recipe.kind == "klt":
         return fit_klt(blocks.train, latents=recipe.latents or None, card=about)
     if recipe.kind == "linear":
-        return fit_linear(blocks.train, taps=recipe.taps, noise=recipe.noise, card=about)
+        return fit_linear(blocks.train, taps=recipe.taps, card=about)
     return _trained(blocks, recipe, training, folder, watch, about)
 
 

@@ -95,8 +95,8 @@ class KLT:
 
         Parameters
         ----------
-        latents : ndarray, int32, shape (n, latents)
-            As `encode` returns them.
+        latents : ndarray, int32, shape (n, at most latents)
+            As `encode` returns them; those that are missing are 0.
         gain : int
             1 to 2^20.
 
@@ -113,12 +113,13 @@ class KLT:
         """
         if not 1 <= gain <= _MAX_GAIN:
             raise InvalidArgument(f"gain: found {gain}, expected 1 to {_MAX_GAIN}")
-        if latents.ndim != 2 or latents.shape[1] != self.latents:
-            raise InvalidArgument(f"latents of shape {latents.shape}: expected {self.latents} a block")
+        if latents.ndim != 2 or latents.shape[1] > self.latents:
+            raise InvalidArgument(f"latents of shape {latents.shape}: expected up to {self.latents} a block")
         if np.abs(latents.astype(np.int64)).sum(axis=1).max(initial=0) >= 1 << 28:
             raise InvalidArgument("latents whose magnitudes add up to 2^28 or more in a block")
         # Q: why floats? A: sums below 2^43 are exact in float64 in any order, and a BLAS is far quicker.
-        sums = (latents.astype(np.float64) @ self.basis.astype(np.float64)).astype(np.int64)
+        basis = self.basis[: latents.shape[1]].astype(np.float64)
+        sums = (latents.astype(np.float64) @ basis).astype(np.int64)
         found = (sums * gain + (1 << (_SHIFT - 1))) >> _SHIFT
         return found.reshape(-1, *self.block)
 

@@ -1,54 +1,74 @@
-"""A learned linear predictor: each cell of a block from cells that are decoded before it.
+"""A learned linear predictor: each cell of a level from the nearest cells that are decoded before it.
 
 ```
- halo: the cells one before the block, on its low sides, of blocks decoded before
- h h h h h      order inside: the cell at the far corner, then halfway between it and the halo, and so on:
- h . . . .      every cell is predicted from the `taps` nearest ones that are known by then
- h . . . .
- h . . . X      pred = y_0 + (sum_j weight_j (y_j - y_0) + 2^13) >> 14,  y in 1/256 of a quantisation step
+ level 0: every cell, level 1: every second one along each axis ...    even places: the next coarser level
+ . o . o .     o: an odd place along one axis, predicted from `taps` cells: its neighbours along that
+ o x o x o        axis first, then the nearest of all that are known
+ . o . o .     x: odd along two axes, predicted after all of o
 ```
-It is recursive: a cell is predicted from reconstructions, y = pred + 256 code, so all of a decoder is in
-int64 and exact. The order is that of interpolation in SZ3 (Zhao et al., ICDE 2021), whose weights are fixed;
-fitting them to a field is our choice, and not in AE-SZ. Arrays of the model:
+The order is that of interpolation in SZ, whose weights along each axis are fitted to the block that is coded.
+Here they reach further, and are fitted once, to siblings of the field, for some bounds: reconstructions
+carry errors of the bound's size, and smaller weights carry less of these on. The engine runs it
+(`codecs/predict/`).
+Zhao et al., "Optimizing Error-Bounded Lossy Compression for Scientific Data by Dynamic Spline Interpolation",
+ICDE 2021, section IV, is interpolation by levels with fixed weights; fitting many is our choice. Arrays:
 
-| name      | dtype | shape         | meaning                                                           |
-| --------- | ----- | ------------- | ----------------------------------------------------------------- |
-| `order`   | int32 | (cells,)      | cells in the order of decoding, each as index in C order          |
-| `taps`    | int32 | (cells, taps) | what each is predicted from, as index in the block with its halo  |
-| `weights` | int16 | (cells, taps) | times 2^14; the first tap is y_0 and its weight is not used       |
+| name      | dtype | shape   | meaning                                                            |
+| --------- | ----- | ------- | ------------------------------------------------------------------ |
+| `weights` | uint8 | (bytes,) | cells and weights, as docs/aesz-format.md, section 8, lays them out |
+| `noise`   | f32   | (sets,) | bound that each set of weights is for, over the range of the field |
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
+import struct
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sciflow._engine import native
+from sciflow.codecs.stream import check_status
 from sciflow.errors import Corrupt, InvalidArgument
-from sciflow.models.model import FRACTION, Model, array_of
+from sciflow.models.model import Model, array_of
 
 __all__ = ["Linear", "fit_linear"]
 
-_SHIFT = 14
-_MAX_TAPS = 32
-_MAX_CELLS = 4096
+Offset = tuple[int, ...]
 
-_CodeOf = Callable[[int, NDArray[np.int64]], NDArray[np.int64]]
-"""Given a cell and predictions of it, its codes."""
+_VERSION = 1
+_SHIFT = 13
+_MAX_AWAY, _MAX_TAPS, _MAX_SETS, _MAX_LEVELS = 3, 32, 16, 4
+_HEAD = struct.Struct("<5B")
+_NOISE = (6e-2, 3e-2, 1.5e-2, 8e-3, 4e-3, 1.5e-3, 5e-4)
+_ERROR = 1 / 12
+"""Variance of what neighbours carry, over the bound's square: a quarter of that of errors that fill the
+bound, as most are smaller where few codes are not 0."""
+_PART = 1 << 19
+_LEAST_RIDGE = 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Linear:
-    """A predictor that is ready for use; parameters as in the module's table."""
+    """A predictor that is ready for use.
+
+    Parameters
+    ----------
+    block : tuple of int
+        As many sides as it has axes; their lengths mean nothing to it.
+    weights : bytes
+        For the engine.
+    noise : ndarray, float32, shape (sets,)
+        As in the module's table.
+    """
 
     block: tuple[int, ...]
-    order: NDArray[np.int32]
-    taps: NDArray[np.int32]
-    weights: NDArray[np.int16]
+    weights: bytes
+    noise: NDArray[np.float32]
 
     @classmethod
     def of(cls, model: Model) -> Linear:
@@ -56,180 +76,148 @@ class Linear:
 
         Raises
         ------
-        Corrupt
-            If a cell would be predicted from one that is not known, or arrays do not fit each other.
+        Truncated, Corrupt, Unsupported
+            If its arrays are not those of a linear model of this release: a cell is predicted from one that
+            is decoded later, or numbers do not fit each other.
         """
-        order = array_of(model, "order", "int32", 1)
-        taps, weights = array_of(model, "taps", "int32", 2), array_of(model, "weights", "int16", 2)
-        cells = math.prod(model.block)
-        if not (
-            len(order) == cells <= _MAX_CELLS
-            and taps.shape == weights.shape == (cells, taps.shape[1])
-            and 1 <= taps.shape[1] <= _MAX_TAPS
-            and np.array_equal(np.sort(order), np.arange(cells))
-        ):
+        weights = array_of(model, "weights", "uint8", 1).tobytes()
+        noise = array_of(model, "noise", "float32", 1)
+        check_status(native.check_weights(weights), 0)
+        _, axes, sets, _, _ = _HEAD.unpack_from(weights)
+        if (axes, sets) != (len(model.block), len(noise)):
             raise Corrupt(
-                f"a linear model of {len(order)} cells and taps {taps.shape} for blocks of {model.block}"
+                f"weights for {axes} axes and {sets} bounds: expected {len(model.block)} and {len(noise)}"
             )
-        rank = _ranks(model.block, order)
-        if taps.min() < 0 or taps.max() >= len(rank) or (rank[taps] >= np.arange(cells)[:, None]).any():
-            raise Corrupt("a linear model predicts a cell from one that is decoded later")
-        return cls(model.block, order, taps, weights)
+        if not (np.isfinite(noise).all() and (noise > 0).all()):
+            raise Corrupt("a linear model for bounds that are not finite and above 0")
+        return cls(model.block, weights, noise)
 
-    @property
-    def halo(self) -> tuple[int, ...]:
-        """Shape of a block with its halo."""
-        return tuple(n + 1 for n in self.block)
-
-    def encode(
-        self, target: NDArray[np.int64], known: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return codes and reconstructions of blocks that do not touch each other's halo.
-
-        Parameters
-        ----------
-        target : ndarray, int64, shape (n, *block)
-            Values in 1/256 of a step, rounded.
-        known : ndarray, int64, shape (n, *halo)
-            Reconstructions of the halo; what is inside is not read. |values| < 2^40.
-
-        Returns
-        -------
-        codes : ndarray, int64, shape (n, *block)
-        values : ndarray, int64, shape (n, *block)
-            ``pred + 256 codes``, as a decoder has them: within 128 of `target`.
-        """
-        wanted = target.reshape(len(target), -1)
-        codes = np.zeros_like(wanted)
-
-        def code(cell: int, predicted: NDArray[np.int64]) -> NDArray[np.int64]:
-            codes[:, cell] = (wanted[:, cell] - predicted + FRACTION // 2) // FRACTION
-            return codes[:, cell]
-
-        values = self._run(known, code)
-        return codes.reshape(target.shape), values
-
-    def decode(self, codes: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return reconstructions, in 1/256 of a step, the same on every machine; shapes as for `encode`."""
-        flat = codes.reshape(len(codes), -1)
-        return self._run(known, lambda cell, _: flat[:, cell])
-
-    def _run(self, known: NDArray[np.int64], code_of: _CodeOf) -> NDArray[np.int64]:
-        if known.shape[1:] != self.halo or known.dtype != np.int64:
-            raise InvalidArgument(
-                f"halo: found {known.dtype} {known.shape}, expected int64 (n, *{self.halo})"
-            )
-        inside = _inside(self.block)
-        values = np.ascontiguousarray(known.reshape(len(known), -1).T)  # cells first: each is a row
-        for cell, taps, weights in zip(self.order, self.taps, self.weights.astype(np.int64), strict=True):
-            first = values[taps[0]]
-            total = weights[1:] @ (values[taps[1:]] - first)
-            predicted = first + ((total + (1 << (_SHIFT - 1))) >> _SHIFT)
-            values[inside[cell]] = predicted + FRACTION * code_of(int(cell), predicted)
-        return np.ascontiguousarray(values[inside].T).reshape(-1, *self.block)
+    def nearest(self, share: float) -> int:
+        """Return the set of weights for a bound that is this share of the field's range."""
+        return int(np.abs(np.log(self.noise.astype(np.float64)) - math.log(max(share, 1e-30))).argmin())
 
 
 def fit_linear(
-    extended: NDArray[np.floating],
+    patches: NDArray[np.floating],
     *,
-    taps: int = 16,
-    noise: float = 1e-3,
+    taps: int = 24,
+    noise: Sequence[float] = _NOISE,
+    levels: int = 3,
     card: Mapping[str, str] | None = None,
 ) -> Model:
-    """Return weights by least squares, one small system a cell, all out of one covariance matrix.
+    """Return weights by least squares, one small system for each set, level and class of cells.
 
     Parameters
     ----------
-    extended : ndarray, float32|float64, shape (n, *halo)
-        Blocks with the cells one before them on their low sides: `cut` with sides one longer gives some.
+    patches : ndarray, float32|float64, shape (n, *sides)
+        Parts of snapshots, finite, of 1 to 3 axes; `cut` gives some. Sides of 32 or more show three levels.
     taps : int
-        Cells that one is predicted from, 2 to 32.
-    noise : float
-        Bound that the weights are fitted for, over the range of the values: reconstructions that they are
-        applied to carry an error of that size, and smaller weights carry less of it on.
+        Cells that one is predicted from, 2 to 32; fewer where fewer are near.
+    noise : sequence of float
+        Bounds that weights are fitted for, over the range of the values.
+    levels : int
+        Levels with weights of their own, at most 4; coarser ones use the last of them. Those that the patches
+        are too small for are left out.
     card : mapping of str to str, optional
         For the model.
 
     Raises
     ------
     InvalidArgument
-        If there are no blocks, they are too large, or so many taps cannot be.
+        If there are no patches, they are too small, or so many taps or sets cannot be.
     """
-    halo = extended.shape[1:]
-    block = tuple(n - 1 for n in halo)
-    cells = math.prod(block)
-    if len(extended) == 0 or not 2 <= cells <= _MAX_CELLS or not 2 <= taps <= min(_MAX_TAPS, cells):
+    sides = patches.shape[1:]
+    axes = len(sides)
+    if not (len(patches) and 1 <= axes <= 3 and min(sides) >= 8 and 2 <= taps <= _MAX_TAPS and levels >= 1):
         raise InvalidArgument(
-            f"{len(extended)} blocks of {block} and {taps} taps: expected some, 2 to {_MAX_TAPS}"
+            f"{len(patches)} patches of {sides} and {taps} taps: expected some, sides of 8 or more on 1 to 3 "
+            f"axes, 2 to {_MAX_TAPS} taps"
         )
-    flat = extended.reshape(len(extended), -1).astype(np.float64)
-    span = float(flat.max() - flat.min())
-    flat = flat - flat.mean(axis=1, keepdims=True)
-    covariance = flat.T @ flat / len(flat)
-    order = _order(block)
-    chosen = _nearest(block, order, taps)
-    inside = _inside(block)[order]
-    error = (2 * noise * span) ** 2 / 12
-    weights = _solve(covariance, inside, chosen, error)
-    scaled = np.clip(np.rint(weights * 2**_SHIFT), -(2**15) + 1, 2**15 - 1).astype(np.int16)
-    arrays = {"order": order, "taps": chosen, "weights": scaled}
-    return Model("linear", block, arrays, card or {})
+    if not (1 <= len(noise) <= _MAX_SETS and all(0 < each < math.inf for each in noise)):
+        raise InvalidArgument(f"noise: found {tuple(noise)}, expected 1 to {_MAX_SETS} numbers above 0")
+    chosen = _chosen(axes, taps)
+    span = float(patches.max()) - float(patches.min())
+    shown = min(levels, _MAX_LEVELS, min(side.bit_length() for side in sides) - 3)
+    grams = [[_gram(patches, level, cls, near) for cls, near in chosen.items()] for level in range(shown)]
+    weights = [[[_solved(gram, each * span) for gram in of] for of in grams] for each in noise]
+    cells = np.array(list(chosen.values()), np.int8)
+    head = _HEAD.pack(_VERSION, axes, len(noise), shown, cells.shape[1])
+    data = np.frombuffer(head + cells.tobytes() + np.array(weights, "<i2").tobytes(), np.uint8)
+    arrays: dict[str, NDArray[Any]] = {"weights": data, "noise": np.array(noise, np.float32)}
+    return Model("linear", tuple(min(side, 64) for side in sides), arrays, card or {})
 
 
-def _solve(
-    covariance: NDArray[np.float64], cells: NDArray[np.intp], taps: NDArray[np.int32], error: float
+def _classes(axes: int) -> list[Offset]:
+    """Parities of predicted cells in the order of decoding; 1 where the place along an axis is odd."""
+    odd = [each for each in itertools.product((0, 1), repeat=axes) if any(each)]
+    return sorted(odd, key=lambda each: (sum(each), sum(bit << axis for axis, bit in enumerate(each))))
+
+
+def _chosen(axes: int, taps: int) -> dict[Offset, list[Offset]]:
+    """The cells that each class is predicted from: along one axis first, then by distance."""
+    order = _classes(axes)
+    near: dict[Offset, list[Offset]] = {}
+    for place, cls in enumerate(order):
+        known = {(0,) * axes, *order[:place]}
+        offsets = [
+            each
+            for each in itertools.product(range(-_MAX_AWAY, _MAX_AWAY + 1), repeat=axes)
+            if _source(cls, each) in known
+        ]
+        near[cls] = sorted(offsets, key=lambda o: (sum(map(bool, o)) > 1, sum(v * v for v in o), o))
+    count = min(taps, *map(len, near.values()))
+    return {cls: offsets[:count] for cls, offsets in near.items()}
+
+
+def _source(cls: Offset, offset: Offset) -> Offset:
+    return tuple((odd + away) % 2 for odd, away in zip(cls, offset, strict=True))
+
+
+def _gram(
+    patches: NDArray[np.floating], level: int, cls: Offset, near: Sequence[Offset]
 ) -> NDArray[np.float64]:
-    """Weights of differences to the first tap, by ridge regression; shape of `taps`, the first column 0."""
-    first, rest = taps[:, :1], taps[:, 1:]
-    c = covariance
-
-    def of_differences(
-        a: NDArray[np.int32], b: NDArray[np.int32], zero: NDArray[np.int32]
-    ) -> NDArray[np.float64]:
-        return c[a, b] - c[a, zero] - c[zero, b] + c[zero, zero]
-
-    gram = of_differences(rest[:, :, None], rest[:, None, :], first[:, :, None])
-    right = of_differences(rest, cells[:, None].astype(np.int32), first)
-    # each tap carries an error of its own, and the first enters every difference
-    gram = gram + error * (np.eye(rest.shape[1]) + 1.0)
-    right = right + error
-    gram = gram + 1e-9 * np.trace(gram, axis1=1, axis2=2)[:, None, None] * np.eye(rest.shape[1])
-    weights = np.linalg.solve(gram, right[..., None])[..., 0]
-    return np.concatenate([np.zeros((len(taps), 1)), weights], axis=1)
+    """Mean products of what a class is predicted from and, last, of itself; each patch less its mean."""
+    axes = len(cls)
+    step = 1 << level
+    whole = patches[(slice(None), *[slice(None, None, step)] * axes)]
+    gram = np.zeros((len(near) + 1, len(near) + 1))
+    count = 0
+    each = max(1, _PART // math.prod(whole.shape[1:]))
+    for at in range(0, len(whole), each):
+        part = whole[at : at + each].astype(np.float64)
+        part -= part.mean(axis=tuple(range(1, axes + 1)), keepdims=True)
+        rows = _rows(part, cls, near)
+        gram += rows @ rows.T
+        count += rows.shape[1]
+    return gram / count
 
 
-def _order(block: tuple[int, ...]) -> NDArray[np.int32]:
-    """Cells from coarse to fine; at each level those that lie between others along fewer axes first."""
-    keys = []
-    for index, place in enumerate(itertools.product(*map(range, block))):
-        steps = [
-            ((n + 1) & -(n + 1)) for n in place
-        ]  # how coarse a lattice, counted from the halo, the axis is on
-        level = min(steps)
-        between = sum(step == level for step in steps)
-        keys.append((-level, between, index))
-    return np.array([index for *_, index in sorted(keys)], np.int32)
+def _rows(part: NDArray[np.float64], cls: Offset, near: Sequence[Offset]) -> NDArray[np.float64]:
+    """Values at the offsets, then at the cell, for cells all of whose neighbours are in the patch."""
+    starts = [_MAX_AWAY + 1 - odd for odd in cls]
+    ends = [length - _MAX_AWAY for length in part.shape[1:]]
+    found = []
+    for offset in [*near, (0,) * len(cls)]:
+        places = tuple(
+            slice(start + away, end + away, 2) for start, end, away in zip(starts, ends, offset, strict=True)
+        )
+        found.append(part[(slice(None), *places)].reshape(-1))
+    return np.stack(found)
 
 
-def _inside(block: tuple[int, ...]) -> NDArray[np.intp]:
-    """Index in the block with its halo, of each cell of the block."""
-    halo = tuple(n + 1 for n in block)
-    return np.arange(math.prod(halo)).reshape(halo)[(slice(1, None),) * len(block)].reshape(-1)
-
-
-def _ranks(block: tuple[int, ...], order: NDArray[np.int32]) -> NDArray[np.int64]:
-    """When each cell of the block with its halo is known: -1 for the halo, else its place in the order."""
-    rank = np.full(math.prod(n + 1 for n in block), -1, np.int64)
-    rank[_inside(block)[order]] = np.arange(len(order))
-    return rank
-
-
-def _nearest(block: tuple[int, ...], order: NDArray[np.int32], taps: int) -> NDArray[np.int32]:
-    places = np.array(list(itertools.product(*(range(n + 1) for n in block))))
-    rank = _ranks(block, order)
-    chosen = np.empty((len(order), taps), np.int32)
-    for place, cell in enumerate(_inside(block)[order]):
-        away = ((places - places[cell]) ** 2).sum(axis=1).astype(np.float64)
-        away[rank >= place] = np.inf
-        chosen[place] = np.argsort(away, kind="stable")[:taps]
-    return chosen
+def _solved(gram: NDArray[np.float64], bound: float) -> NDArray[np.int64]:
+    """Weights that add up to one, in units of 2^-13, for neighbours with errors up to the bound."""
+    count = len(gram) - 1
+    first = np.eye(count)[0]
+    moved = np.eye(count)[1:] - first  # weights that keep the sum
+    ridge = _ERROR * bound**2 + _LEAST_RIDGE * float(np.trace(gram)) / count + 1e-300
+    while True:
+        a = gram[:count, :count] + ridge * np.eye(count)
+        right = moved @ (gram[:count, count] - a @ first)
+        weights = first + moved.T @ np.linalg.solve(moved @ a @ moved.T, right)
+        whole = np.rint(weights * 2**_SHIFT)
+        whole[0] += 2**_SHIFT - whole.sum()
+        if np.abs(whole).max() < 2**15:
+            found: NDArray[np.int64] = whole.astype(np.int64)
+            return found
+        ridge *= 4

@@ -5,6 +5,9 @@ u64 little-endian: length of the header ▶ header, JSON ▶ arrays, little-endi
 ```
 https://github.com/huggingface/safetensors, section "Format". Files of that library read here and the other
 way round, for the dtypes below. Nothing in a file is executed.
+
+Q: why not that library? A: it writes metadata in another order in each process (0.8), so that equal models
+would have other digests, and gives none of bytes in memory.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ import xarray as xr
 from sciflow.codecs.sz import Level
 from sciflow.codecs.zarr import AESZ, GWLZ, SZ
 from sciflow.errors import InvalidArgument, StoreError
-from sciflow.store.beside import write_models
+from sciflow.store.beside import read_models, write_models
 from sciflow.store.conventions import CONTAINER
 from sciflow.store.plan import BoundLike, Plan, RegionsLike, Request, make_plan, make_request, resolve_plan
 from sciflow.store.regions import with_masks
@@ -215,6 +215,8 @@ def open(store: str | os.PathLike[str]) -> xr.Dataset:  # noqa: A001 - sciflow.o
     """
     path = os.fspath(store)
     dataset: xr.Dataset = xr.open_zarr(path, consolidated=is_consolidated(path))
+    sharded = [v.encoding.get("serializer") for v in dataset.variables.values() if v.encoding.get("shards")]
+    read_models(path, [codec.config.model for codec in sharded if isinstance(codec, AESZ)])
     for variable in dataset.variables.values():
         if isinstance(variable.encoding.get("serializer"), SZ | GWLZ | AESZ):
             for key in ("serializer", "compressors", "filters"):

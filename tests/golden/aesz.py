@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import struct
 import sys
 from dataclasses import dataclass
 from hashlib import sha256
@@ -16,11 +17,12 @@ from numpy.typing import NDArray
 from sciflow.codecs.aesz import AESZConfig, decode, encode
 from sciflow.models import Model
 from sciflow.models.integer import Network, Stage, write_network
+from sciflow.models.linear import _chosen
 from tests.golden.examples import noise
 
 FOLDER = Path(__file__).parent
 MANIFEST = FOLDER / "aesz.json"
-VERSION = "0_1"
+VERSION = "0_2"
 CELLS = 16
 
 
@@ -60,6 +62,45 @@ def autoencoder() -> Model:
     return Model("autoencoder", (4, 4), arrays, {"title": "Walsh functions and a dense stage"})
 
 
+def linear(axes: int = 2) -> Model:
+    """Weights for values that depend on the sum of a cell's places alone: exact where such a one is known."""
+    near = _chosen(axes, 24)
+    rows = []
+    for cls, offsets in near.items():
+        same = [not sum(each) for each in offsets]
+        along = [sum(map(abs, each)) == 1 for each in offsets]
+        served = same if any(same) else along
+        weights = np.zeros(len(offsets), "<i2")
+        weights[np.flatnonzero(served)] = 8192 // sum(served)
+        weights[served.index(True)] += 8192 - weights.sum()
+        assert len(cls) == axes
+        rows.append(weights)
+    cells = np.array(list(near.values()), np.int8)
+    levels, halved = np.array(rows), np.array(rows) // 2
+    head = struct.pack("<5B", 1, axes, 2, 2, cells.shape[1])
+    weights = np.array([[levels, levels], [levels, halved]], "<i2")
+    data = np.frombuffer(head + cells.tobytes() + weights.tobytes(), np.uint8)
+    arrays: dict[str, NDArray[Any]] = {"weights": data, "noise": np.array([1e-2, 1e-4], np.float32)}
+    return Model("linear", (8,) * axes, arrays, {"title": "Stripes across"})
+
+
+def stripes(shape: tuple[int, ...], dtype: str = "<f4", axes: int = 2) -> NDArray[Any]:
+    """Values that depend on the sum of a cell's places along the last axes, and a little noise."""
+    ahead = len(shape) - axes
+    sums = np.indices(shape)[ahead:].sum(axis=0)
+    of = noise((*shape[:ahead], int(sums.max()) + 1), bits=9).reshape(*shape[:ahead], *[1] * (axes - 1), -1)
+    return np.asarray(np.take_along_axis(of, sums, axis=-1) + noise(shape, bits=3) / 64).astype(dtype)
+
+
+def striped_holes() -> NDArray[Any]:
+    """Stripes with NaN, Inf, -0.0 and a sentinel."""
+    field = stripes((61, 83))
+    field[5:9, 7:12] = np.nan
+    field[30, :4] = [np.inf, -np.inf, -0.0, -9999.0]
+    field[40:44, 50:] = -9999.0
+    return field
+
+
 def patches(shape: tuple[int, ...], kept: int = 6, dtype: str = "<f4") -> NDArray[Any]:
     """Blocks that are sums of the first Walsh functions with random weights, and a little noise."""
     counts = (*shape[:-2], shape[-2] // 4, shape[-1] // 4)
@@ -90,6 +131,16 @@ def examples() -> dict[str, Example]:
         ),
         "klt_holes": Example(holed(), AESZConfig(0.5, model=klt(), preserve=[-9999.0])),
         "autoencoder_2d": Example(patches((64, 64)), AESZConfig(0.5, model=autoencoder())),
+        "linear_2d": Example(stripes((64, 80)), AESZConfig(0.5, model=linear())),
+        "linear_2d_max": Example(stripes((90, 62)), AESZConfig(0.02, model=linear(), level="max")),
+        "linear_3d": Example(stripes((21, 18, 35), axes=3), AESZConfig(1.0, model=linear(3))),
+        "linear_3d_f8_big_fortran": Example(
+            stripes((3, 48, 41), dtype=">f8").copy().T, AESZConfig(0.25, model=linear())
+        ),
+        "linear_holes": Example(striped_holes(), AESZConfig(0.5, model=linear(), preserve=[-9999.0])),
+        "linear_blocks": Example(
+            stripes((5, 48, 48)), AESZConfig(0.5, model=linear(), level="quick", block_values=1 << 12)
+        ),
         "plain": Example(np.linspace(0, 1, 100, dtype="f4").reshape(10, 10), AESZConfig(0.01, model=klt())),
     }
 
