@@ -157,6 +157,12 @@ def compress(
         str | None,
         typer.Option("--chunks", metavar="DIM=N,...", help="As in lat=64,lon=64.", rich_help_panel=_STORE),
     ] = None,
+    shards: Annotated[
+        str | None,
+        typer.Option(
+            "--shards", metavar="DIM=N,...", help="Cells of a file of many chunks.", rich_help_panel=_STORE
+        ),
+    ] = None,
     rewrite_safe: Annotated[
         bool,
         typer.Option("--rewrite-safe", help="Parts of chunks may be written later.", rich_help_panel=_STORE),
@@ -225,6 +231,7 @@ def compress(
         model=model,
         level=level.value,
         chunks=chunks,
+        shards=shards,
         rewrite_safe=rewrite_safe,
         workers=workers,
         overwrite=overwrite,
