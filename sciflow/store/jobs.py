@@ -5,7 +5,7 @@ open_job ─ plan, metadata, notes/plan.json ─▶ Job.pieces() ─▶ write_pi
                                                   outcomes of all pieces ─▶ complete ─▶ commit
 ```
 A piece is what one file (or object) of the store holds: a chunk, or a shard of many. No two pieces share a
-file, so processes need no lock and lose no value. What is written does not depend on who writes it, nor on the
+file, so processes need no lock and lose no value. What is written depends neither on who writes it nor on the
 order.
 """
 
@@ -16,10 +16,10 @@ import json
 import math
 import os
 import shutil
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -390,12 +390,15 @@ def write_piece(handle: Handle, piece: Piece) -> tuple[ChunkOutcome, str]:
 
 def release() -> None:
     """Close what `write_piece` keeps open in this process."""
-    _open.cache_clear()
+    with _LOCK:
+        for opened in _OPENED.values():
+            opened.closing.close()
+        _OPENED.clear()
 
 
 @dataclass(slots=True)
 class _Opened:
-    """A source and a store, kept open between pieces; closed when nothing refers to it any more."""
+    """A source and a store, kept open between pieces of a run."""
 
     plans: Mapping[str, VariablePlan]
     variables: Mapping[str, xr.Variable]
@@ -410,12 +413,21 @@ class _Opened:
             self.tasks[name] = task
         return self.tasks[name]
 
-    def __del__(self) -> None:
-        self.closing.close()
+
+_OPENED: dict[Handle, _Opened] = {}
+_LOCK = threading.RLock()
 
 
-@lru_cache(maxsize=2)
 def _open(handle: Handle) -> _Opened:
+    with _LOCK:
+        if handle not in _OPENED:
+            # Q: why not leave closing to the garbage collector? A: it may strike while HDF5's lock is held.
+            release()
+            _OPENED[handle] = _opened(handle)
+        return _OPENED[handle]
+
+
+def _opened(handle: Handle) -> _Opened:
     told = _read_plan(Path(handle.notes))
     plan = plan_from_json(told["plan"]) if told is not None else None
     if told is None or plan is None or plan.digest() != handle.digest:

@@ -79,9 +79,7 @@ def outcome_to_json(outcome: ChunkOutcome) -> dict[str, Any]:
         "write_seconds": outcome.write_seconds,
         "read_seconds": outcome.read_seconds,
         **({"elsewhere": _stats(outcome.elsewhere)} if outcome.elsewhere else {}),
-        **(
-            {"regions": [[label, _stats(part)] for label, part in outcome.regions]} if outcome.regions else {}
-        ),
+        "regions": [[label, _stats(part)] for label, part in outcome.regions],
     }
 
 

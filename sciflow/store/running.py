@@ -161,6 +161,7 @@ class ClusterRunner:
         self._client = client
 
     def __call__(self, tasks: Sequence[Delayed], advance: Advance | None = None, /) -> list[Any]:
+        """Return the results in the order of the tasks."""
         from distributed import as_completed
 
         if not tasks:
