@@ -145,13 +145,13 @@ def read_manifest(path: Path, *, key: str | None = None) -> dict[str, Entry]:
     return {entry["id"]: entry for entry in lines[1:] if "id" in entry}
 
 
-def read_report(path: Path, *, key: str) -> dict[str, Any] | None:
-    """Return the report of a finished run, or None where there is none of these settings."""
+def read_report(path: Path, *, key: str | None = None) -> dict[str, Any] | None:
+    """Return the report of a finished run, or None where there is none (of these settings)."""
     try:
         lines = list(_lines(path))
     except FileNotFoundError:
         return None
-    if not lines or lines[0].get("key") != key:
+    if not lines or key not in (None, lines[0].get("key")):
         return None
     report: dict[str, Any] | None = lines[-1].get("report")
     return report

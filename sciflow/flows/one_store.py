@@ -46,6 +46,7 @@ __all__ = [
     "compress_store",
     "finish_store",
     "manifest_of",
+    "report_of",
     "write_entry",
     "write_part",
 ]
@@ -259,6 +260,20 @@ def finish_store(
             return _finish(job, manifest.entries, 0, started, None)
         finally:
             release()
+
+
+def report_of(store: str | os.PathLike[str], notes: str | None = None) -> Report:
+    """Return the report of the run that finished a store.
+
+    Raises
+    ------
+    StoreError
+        If it has no manifest.
+    """
+    report = read_report(manifest_of(store, notes))
+    if report is None:
+        raise StoreError(f"{store}: has no manifest with a report; sciflow inspect says what is in it")
+    return Report.from_json(report)
 
 
 def manifest_of(store: str | os.PathLike[str], notes: str | None = None) -> Path:

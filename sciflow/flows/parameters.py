@@ -123,6 +123,9 @@ class RunSettings(_Strict):
     timeout: float | None = Field(
         default=None, gt=0, description="Seconds a piece or file may take on a worker; none by default."
     )
+    stage_timeout: float | None = Field(
+        default=None, gt=0, description="Seconds a whole stage of the flow may take; none by default."
+    )
     patience: float = Field(default=900.0, gt=0, description="Seconds to wait without any worker.")
     allowed_failures: int = Field(default=0, ge=0, description="Of many files, how many may fail.")
     stage: Literal["all", "begin", "part", "finish"] = Field(
