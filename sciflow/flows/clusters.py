@@ -75,7 +75,7 @@ def _local(cluster: ClusterChoice, patience: float) -> Iterator[Client]:
         LocalCluster(  # type: ignore[no-untyped-call]
             n_workers=cluster.workers or os.cpu_count(),
             threads_per_worker=cluster.threads,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
             **options,
         ) as made,

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import heapq
 import logging
+import os
 import queue
 import socket
 import time
@@ -252,10 +253,13 @@ class _Run:
             )
         if self._policy.timeout is None:
             return
-        late = {f: w for f, w in self._flying.items() if now - w.since > self._policy.timeout}
-        for future, flight in late.items():
-            del self._flying[future]
+        for future in [f for f, w in self._flying.items() if now - w.since > self._policy.timeout]:
+            flight = self._flying.pop(future)
             where = self._stop(future)
+            waited = time.monotonic() - now  # the others need not pay for the restart
+            for other in self._flying.values():
+                other.since += waited
+            now += waited
             trouble = Trouble(
                 f"not done after {self._policy.timeout:g} s", attempts=flight.attempt, where=where
             )
@@ -313,9 +317,9 @@ class _Run:
         processing = self._client.processing()  # type: ignore[no-untyped-call]
         where = next((str(worker) for worker, keys in processing.items() if future.key in keys), "")
         self._client.cancel([future], force=True)  # type: ignore[no-untyped-call]
-        if where:
-            with suppress(ValueError, TimeoutError, OSError, RuntimeError):  # no nanny: it stays as it is
-                self._client.restart_workers([where])
+        if where and not where.startswith("inproc"):
+            # Q: why not restart_workers? A: it waits for the call that hangs. A nanny starts another process.
+            self._client.run(os._exit, 1, workers=[where], wait=False)  # type: ignore[no-untyped-call]
         return where
 
     def _count_threads(self) -> None:

@@ -36,6 +36,7 @@ from sciflow.store.source import identity_of
 __all__ = ["ManyResult", "compress_file", "compress_many", "stores_of"]
 
 MANIFESTS = "manifest"
+_DEFAULTS = {"bound": None, "per_variable": None, "level": "balanced", "chunks": None, "rewrite_safe": False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +209,7 @@ def _is_done(pair: tuple[str, str], entry: Entry | None) -> bool:
 
 
 def _options_key(options: Mapping[str, Any]) -> str:
-    told = request_to_json(make_request(**options)) | {"version": version("sciflow")}
+    told = request_to_json(make_request(**(_DEFAULTS | dict(options)))) | {"version": version("sciflow")}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import Any
 from uuid import UUID
 
+import distributed  # noqa: F401 - sets the levels of its loggers when it is imported
 from prefect import get_run_logger
 from prefect import tags as prefect_tags
 from prefect.client.orchestration import get_client

@@ -112,7 +112,10 @@ def _local_cluster(workers: int) -> LocalCluster:
 
     with _ignored_interrupts():
         return LocalCluster(  # type: ignore[no-untyped-call]
-            n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+            n_workers=workers,
+            threads_per_worker=1,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,
         )
 
 
