@@ -202,16 +202,17 @@ def test_parameters_make_a_form(repository: Path) -> None:
 
 
 def test_wrong_parameters_are_refused() -> None:
-    from pydantic import ValidationError
+    from pydantic import BaseModel, ValidationError
 
     from sciflow.flows.parameters import ClusterChoice, CompressSettings, RunSettings
 
-    for model, wrong in [
+    cases: list[tuple[type[BaseModel], dict[str, Any]]] = [
         (CompressSettings, {"levle": "max"}),
         (RunSettings, {"part": [3, 3], "stage": "part"}),
         (RunSettings, {"stage": "part"}),
         (ClusterChoice, {"kind": "local", "address": "tcp://a:1"}),
-    ]:
+    ]
+    for model, wrong in cases:
         with pytest.raises(ValidationError):
             model.model_validate(wrong)
 
@@ -219,9 +220,9 @@ def test_wrong_parameters_are_refused() -> None:
 def test_the_command_says_what_is_missing(
     source: Path, tmp_path: Path, capsys: Any, monkeypatch: Any
 ) -> None:
-    from sciflow import _flow_command, cli
+    from sciflow import cli
 
-    monkeypatch.setattr(_flow_command.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     assert cli.run(["compress", str(source), str(tmp_path / "o.zarr"), "--rel", "1e-3", "--flow"]) == 2
     assert "pip install 'sciflow[flows]'" in capsys.readouterr().err
 

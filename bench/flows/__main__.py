@@ -58,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _rows(scratch: Path, options: argparse.Namespace) -> Iterator[Row]:
     yield from _compression(scratch, options)
+    yield from _manifest(scratch, options)
     yield from _dask(options)
     yield from _prefect(options)
 
@@ -102,6 +103,31 @@ def _compression(scratch: Path, options: argparse.Namespace) -> Iterator[Row]:
         found.setdefault("again, nothing to do, cluster started", []).append(time.perf_counter() - start)
     for name, values in found.items():
         yield _row(name, values, "s" if name.startswith("again") else "MB/s")
+
+
+def _manifest(scratch: Path, options: argparse.Namespace) -> Iterator[Row]:
+    """Lines as the run before has left them, a hundred thousand times."""
+    from sciflow.flows.manifest import open_manifest, read_manifest
+    from sciflow.flows.one_store import manifest_of
+
+    found = read_manifest(manifest_of(scratch / "out.zarr"))
+    entry = next(line for name, line in found.items() if name.startswith("f/"))
+    size = len(json.dumps(entry, separators=(",", ":"))) + 1
+    yield _row("manifest line of a compressed piece", [size], "bytes")
+    appends, reads = [], []
+    for number in range(options.repeats):
+        folder = scratch / f"manifest-{number}"
+        with open_manifest(folder, key="k") as manifest:
+            manifest.append(entry | {"id": f"f/{n}"} for n in range(100_000))
+            start = time.perf_counter()
+            for n in range(50):
+                manifest.append([entry | {"id": f"g/{n}"}])
+            appends.append(20.0 * (time.perf_counter() - start))
+        start = time.perf_counter()
+        read_manifest(folder / "main.jsonl", key="k")
+        reads.append(time.perf_counter() - start)
+    yield _row("manifest, one line appended and on disk", appends, "ms")
+    yield _row("manifest of 100,000 lines, read", reads, "s")
 
 
 def _dask(options: argparse.Namespace) -> Iterator[Row]:
@@ -163,8 +189,8 @@ def page(folder: Path, target: Path) -> None:
     plain = next((r.value for r in rows if r.what.startswith("compress, plain")), None)
     lines = [
         f"`python -m bench.flows` on {machine['date']}: {machine['cores']} cores ({machine['processor']}), "
-        f"load {machine['load']} when it ended, {machine['mib']} MiB of float32, `{BOUND}`, 8 MB chunks; medians "
-        f"and extremes of {machine['repeats']}; Prefect {machine['packages']['prefect']}, Dask "
+        f"load {machine['load']} when it ended, {machine['mib']} MiB of float32, `{BOUND}`, 8 MB chunks; "
+        f"medians and extremes of {machine['repeats']}; Prefect {machine['packages']['prefect']}, Dask "
         f"{machine['packages']['distributed']}.",
         "",
         "| what | median | least | most | over the plain loop |",

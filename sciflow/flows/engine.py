@@ -256,10 +256,8 @@ class _Run:
         for future in [f for f, w in self._flying.items() if now - w.since > self._policy.timeout]:
             flight = self._flying.pop(future)
             where = self._stop(future)
-            waited = time.monotonic() - now  # the others need not pay for the restart
-            for other in self._flying.values():
-                other.since += waited
-            now += waited
+            for other in self._flying.values():  # some waited behind it, and begin again elsewhere
+                other.since = now
             trouble = Trouble(
                 f"not done after {self._policy.timeout:g} s", attempts=flight.attempt, where=where
             )
@@ -319,7 +317,7 @@ class _Run:
         self._client.cancel([future], force=True)  # type: ignore[no-untyped-call]
         if where and not where.startswith("inproc"):
             # Q: why not restart_workers? A: it waits for the call that hangs. A nanny starts another process.
-            self._client.run(os._exit, 1, workers=[where], wait=False)  # type: ignore[no-untyped-call]
+            self._client.run(_end_process, workers=[where], wait=False)
         return where
 
     def _count_threads(self) -> None:
@@ -339,6 +337,11 @@ class _Run:
     def _nthreads(self) -> dict[str, int]:
         found: dict[str, int] = self._client.nthreads()  # type: ignore[no-untyped-call]
         return found
+
+
+async def _end_process() -> None:
+    """Run by a worker's event loop, beside the thread that hangs."""
+    os._exit(1)
 
 
 def _broken(future: Future[Any]) -> Trouble:
