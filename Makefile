@@ -42,10 +42,11 @@ $(BIN)/python:
 
 build: .venv/.ready ## Make .venv and compile the engine into it
 
-demo: demo/$(DEMO).nc ## Simulate a flow, compress it, verify it, open the store in a fresh process
+demo: demo/$(DEMO).nc ## Simulate a flow, compress it, verify it, draw a report, open the store in a fresh process
 	rm -rf demo/$(DEMO).zarr
 	$(BIN)/sciflow compress $< demo/$(DEMO).zarr --rel 1e-3
 	$(BIN)/sciflow verify $< demo/$(DEMO).zarr
+	$(BIN)/sciflow report $< demo/$(DEMO).zarr demo/$(DEMO).html --overwrite
 	cd demo && ../$(BIN)/python -c 'import xarray; print(xarray.open_zarr("$(DEMO).zarr").load())'
 
 demo/%.nc: datasets/%/recipe.toml $(wildcard sciflow/datasets/*.py) | .venv/.ready

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         open,  # noqa: A004 - sciflow.open reads well
         verify,
     )
+    from sciflow.store.curve import tune
 
 __all__ = [
     "AESZ",
@@ -62,6 +63,7 @@ __all__ = [
     "inspect",
     "open",
     "resolve",
+    "tune",
     "verify",
 ]
 
@@ -69,6 +71,7 @@ _HOME = {
     **dict.fromkeys(["AESZ", "GWLZ", "SZ"], "sciflow.codecs.numcodecs"),
     **dict.fromkeys(["Bound", "Resolved", "ValueRange", "resolve"], "sciflow.bounds"),
     "compare": "sciflow.metrics",
+    "tune": "sciflow.store.curve",
     **dict.fromkeys(
         ["Report", "compress", "decompress", "encoding", "inspect", "open", "verify"], "sciflow.store"
     ),
@@ -83,7 +86,7 @@ def __getattr__(name: str) -> Any:
     elif name in __all__:
         home = _HOME.get(name, "sciflow.errors")
         value = getattr(import_module(home), name)
-        if home == "sciflow.store":
+        if home.startswith("sciflow.store"):
             import_module("sciflow.accessor")  # Dataset.sciflow comes with whatever reads or writes datasets
     else:
         raise AttributeError(f"module 'sciflow' has no attribute {name!r}; it has {', '.join(__all__)}")

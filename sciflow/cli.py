@@ -17,6 +17,8 @@ import typer
 from rich.console import Console
 
 from sciflow._plan_command import plan
+from sciflow._report_command import report
+from sciflow._tune_command import tune
 from sciflow.bounds import Bound, BoundKind
 from sciflow.errors import BoundViolated, InvalidArgument, SciflowError
 from sciflow.store.chunking import parse_chunks
@@ -409,6 +411,8 @@ def train_codec(
 
 
 app.command(no_args_is_help=True)(plan)
+app.command(no_args_is_help=True)(report)
+app.command(no_args_is_help=True)(tune)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -1,7 +1,7 @@
 """HDF5's filters, undone without HDF5: no global lock, and the GIL is released where bytes are many.
 
-Deflate, shuffle, Fletcher-32, Zstandard, Blosc and LZ4. For any other filter `decoder` says None, and the
-chunks are read through h5py.
+Deflate, shuffle, Fletcher-32, Zstandard, Blosc, LZ4 and our own. For any other filter `decoder` says None,
+and the chunks are read through h5py.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Filter = tuple[int, tuple[int, ...]]
 Bytes = NDArray[np.uint8]
 Undo = Callable[[Bytes], Bytes]
 
-DEFLATE, SHUFFLE, FLETCHER32, BLOSC, LZ4, ZSTD = 1, 2, 3, 32001, 32004, 32015
+DEFLATE, SHUFFLE, FLETCHER32, BLOSC, LZ4, ZSTD, SCIFLOW_SZ = 1, 2, 3, 32001, 32004, 32015, 33070
 
 
 def decoder(filters: Sequence[Filter], *, chunk_bytes: int) -> Callable[[Bytes, int], NDArray[Any]] | None:
@@ -65,9 +65,19 @@ def _undo(number: int, client: tuple[int, ...], chunk_bytes: int) -> Undo | None
         FLETCHER32: _check_fletcher32,
         BLOSC: partial(_numcodecs, "blosc", limit),
         LZ4: partial(_lz4, limit),
+        SCIFLOW_SZ: partial(_sz, limit),
         ZSTD: partial(_numcodecs, "zstd", limit),
     }
     return simple.get(number)
+
+
+def _sz(limit: int, data: Bytes) -> Bytes:
+    from sciflow.codecs import sz
+
+    size = sz.info(data).nbytes
+    if size > limit:
+        raise Corrupt(f"stream of {size} bytes, expected at most {limit}")
+    return np.asarray(sz.decode(data).reshape(-1, order="A").view(np.uint8))
 
 
 def _inflate(limit: int, data: Bytes) -> Bytes:
