@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -199,6 +200,23 @@ def test_parameters_make_a_form(repository: Path) -> None:
         assert form["additionalProperties"] is False
         assert all(entry.get("description") for entry in form["properties"].values())
     assert "original" in evaluate["properties"]
+
+
+def test_the_ladder_hands_on_what_was_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sciflow.flows.ladder import LadderSettings, climb
+
+    asked: list[Any] = []
+
+    def evaluate(config: str, *, bounds: list[str], seeds: int, out: str, tolerance: float) -> Any:
+        asked.append((config, bounds, seeds, out, tolerance))
+        (tmp_path / "report.md").write_text("# ladder")
+        return SimpleNamespace(rungs=(1, 2))
+
+    monkeypatch.setitem(sys.modules, "sciflow.models.evaluation", SimpleNamespace(evaluate=evaluate))
+    settings = LadderSettings(config="fno.toml", out=str(tmp_path), bounds=["rel:1e-2"], seeds=3)
+    told, page = climb(settings)
+    assert asked == [("fno.toml", ["rel:1e-2"], 3, str(tmp_path), 0.01)]
+    assert (told["rungs"], page) == (2, "# ladder")
 
 
 def test_wrong_parameters_are_refused() -> None:

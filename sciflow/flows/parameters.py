@@ -11,18 +11,18 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sciflow.flows.engine import Policy
 from sciflow.store.plan import Request, make_request
 
-__all__ = ["ClusterChoice", "CompressSettings", "RegionsOf", "RunSettings"]
+__all__ = ["ClusterChoice", "CompressSettings", "RegionsOf", "RunSettings", "Strict"]
 
 _Name = Annotated[str, Field(min_length=1)]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
     """Unknown keys are errors; defaults are those that are recommended."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class ClusterChoice(_Strict):
+class ClusterChoice(Strict):
     """Where the work runs."""
 
     kind: Literal["serial", "local", "scheduler", "slurm"] = Field(
@@ -54,14 +54,14 @@ class ClusterChoice(_Strict):
         return self
 
 
-class RegionsOf(_Strict):
+class RegionsOf(Strict):
     """Parts of a variable that have bounds of their own."""
 
     mask: _Name = Field(description="Variable of the source that holds the labels.")
     bounds: dict[int, str] = Field(description="Bound of each label, as in abs:0.01, or lossless.")
 
 
-class CompressSettings(_Strict):
+class CompressSettings(Strict):
     """How values are compressed; the arguments of ``sciflow.compress``."""
 
     per_variable: dict[str, str] = Field(
@@ -113,7 +113,7 @@ class CompressSettings(_Strict):
         return make_request(**self.arguments(bound))
 
 
-class RunSettings(_Strict):
+class RunSettings(Strict):
     """How the run goes on when something fails, and what it leaves besides the store."""
 
     overwrite: bool = Field(default=False, description="Replace stores that exist.")
