@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import csv
 import json
 import os
@@ -44,12 +45,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console()
     folder = options.out
     if not options.only_page:
-        with tempfile.TemporaryDirectory(prefix="sciflow-bench-") as scratch:
-            os.environ |= _settings(Path(scratch))
-            rows = []
-            for row in _rows(Path(scratch), options):
-                console.print(f"{row.what:52} {row.value:10.3g} {row.unit}")
-                rows.append(row)
+        scratch = Path(tempfile.mkdtemp(prefix="sciflow-bench-"))
+        atexit.register(
+            shutil.rmtree, scratch, ignore_errors=True
+        )  # after Prefect's server, which stops at exit
+        os.environ |= _settings(scratch)
+        rows = []
+        for row in _rows(scratch, options):
+            console.print(f"{row.what:52} {row.value:10.3g} {row.unit}")
+            rows.append(row)
         _write(folder, rows, options)
     page(folder, options.page)
     console.print(f"wrote {options.page}")
