@@ -18,7 +18,7 @@ FUZZ_TARGETS := $(basename $(notdir $(wildcard codecs/fuzz/*.cpp)))
 MODULES := $(shell find sciflow -name '*.py' | sort | cksum | cut -d ' ' -f 1)
 CXX_FILES = $(shell find codecs -name '*.cpp' -o -name '*.hpp' -o -name '*.h')
 
-.PHONY: help build demo models test lint format bench bench-flows bench-learned bench-loader docs wheel engine-test sanitize fuzz golden-new clean
+.PHONY: help build demo models test lint format bench bench-datasets bench-flows bench-learned bench-loader docs wheel engine-test sanitize fuzz golden-new clean
 
 help: ## List the recipes
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -82,6 +82,9 @@ bench-learned: .venv/.ready ## Compare GWLZ and AESZ with SZ3 and SZ; writes CSV
 
 bench-loader: .venv/.ready ## Compare SolarLoader with DataLoader on cold files; writes CSV, page and figure
 	$(BIN)/python -m bench.loader
+
+bench-datasets: .venv/.ready ## Time the sets of samples; writes CSV, docs/datasets.md and the cards
+	$(BIN)/python -m bench.datasets
 
 docs: .venv/.docs ## Build the documentation into docs/_build
 	$(BIN)/python -m sphinx -E -W --keep-going -q docs docs/_build

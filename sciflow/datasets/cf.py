@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -81,10 +82,15 @@ def write_netcdf(dataset: xr.Dataset, out: Path) -> None:
         The file cannot be written.
     """
     encoding = {name: {"_FillValue": None, **each.encoding} for name, each in dataset.variables.items()}
+    import dask.config
+
     try:
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
             unfinished = Path(folder, "unfinished.nc")
-            dataset.to_netcdf(unfinished, engine="netcdf4", format="NETCDF4", encoding=encoding)
+            with dask.config.set(scheduler="synchronous"):  # lazy data: one block in memory at a time
+                dataset.to_netcdf(unfinished, engine="netcdf4", format="NETCDF4", encoding=encoding)
+            with unfinished.open("rb") as written:
+                os.fsync(written.fileno())
             unfinished.replace(out)
     except OSError as error:
         raise StoreError(f"{out}: cannot be written ({error.strerror or error})") from error

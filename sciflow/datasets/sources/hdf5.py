@@ -25,7 +25,7 @@ from sciflow.errors import Corrupt, InvalidArgument, Unsupported
 if TYPE_CHECKING:
     import h5py
 
-__all__ = ["HDF5Source", "LibraryArray", "open_dataset", "paths_of"]
+__all__ = ["HDF5Source", "LibraryArray", "open_dataset", "open_datasets", "paths_of"]
 
 
 class HDF5Source(Source):
@@ -140,6 +140,13 @@ def open_dataset(path: str | os.PathLike[str], key: str, *, axis: int = 0) -> Gr
     Unsupported
         If its values have no fixed size.
     """
+    return open_datasets(path, [key], axis=axis)[0]
+
+
+def open_datasets(
+    path: str | os.PathLike[str], keys: Sequence[str], *, axis: int = 0
+) -> list[GridArray | LibraryArray]:
+    """Rows of several data sets of one file, which is opened once; see `open_dataset`."""
     import h5py
 
     file = LocalFile.at(path)
@@ -150,24 +157,30 @@ def open_dataset(path: str | os.PathLike[str], key: str, *, axis: int = 0) -> Gr
             f"{file.path}: h5py cannot open it ({error}); expected a whole HDF5 or NetCDF-4 file"
         ) from error
     with opened:
-        dataset = opened.get(key)
-        if not isinstance(dataset, h5py.Dataset):
-            raise InvalidArgument(
-                f"{file.path}: no data set {key!r}; it has {', '.join(_datasets(opened)) or 'none'}"
-            )
-        place = f"{file.path}:{dataset.name}"
-        _check_rows(dataset, axis % max(dataset.ndim, 1), place)
-        library = LibraryArray(
-            place,
-            file,
-            dataset.name,
-            dataset.shape,
-            dataset.dtype.newbyteorder("="),
-            (dataset.chunks or (1,) * dataset.ndim)[axis],
-            axis % dataset.ndim,
+        return [_rows_of(opened, file, key, axis) for key in keys]
+
+
+def _rows_of(opened: h5py.File, file: LocalFile, key: str, axis: int) -> GridArray | LibraryArray:
+    import h5py
+
+    dataset = opened.get(key)
+    if not isinstance(dataset, h5py.Dataset):
+        raise InvalidArgument(
+            f"{file.path}: no data set {key!r}; it has {', '.join(_datasets(opened)) or 'none'}"
         )
-        grid = _grid(dataset, file, place, axis % dataset.ndim)
-        return grid if grid is not None and _agrees(grid, dataset) else library
+    place = f"{file.path}:{dataset.name}"
+    _check_rows(dataset, axis % max(dataset.ndim, 1), place)
+    library = LibraryArray(
+        place,
+        file,
+        dataset.name,
+        dataset.shape,
+        dataset.dtype.newbyteorder("="),
+        (dataset.chunks or (1,) * dataset.ndim)[axis],
+        axis % dataset.ndim,
+    )
+    grid = _grid(dataset, file, place, axis % dataset.ndim)
+    return grid if grid is not None and _agrees(grid, dataset) else library
 
 
 def only_dataset(path: str | os.PathLike[str]) -> str:

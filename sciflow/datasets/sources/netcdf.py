@@ -16,7 +16,7 @@ from sciflow.datasets.sources.hdf5 import named, open_dataset, paths_of, same_le
 from sciflow.datasets.sources.joined import join_files
 from sciflow.datasets.sources.reading import Reading
 
-__all__ = ["DecodedArray", "NetCDFSource"]
+__all__ = ["DecodedArray", "NetCDFSource", "open_variable"]
 
 
 class NetCDFSource(Source):
@@ -52,15 +52,21 @@ class NetCDFSource(Source):
         axis: int = 0,
         decode_cf: bool = False,
     ) -> None:
-        def open_one(one: str | os.PathLike[str], key: str) -> StoredArray:
-            array = open_dataset(one, key, axis=axis)
-            return _decoded(array, _conventions(one, key)) if decode_cf else array
-
         arrays = {
-            name: join_files([open_one(one, key) for one in paths_of(path)])
+            name: join_files(
+                [open_variable(one, key, axis=axis, decode_cf=decode_cf) for one in paths_of(path)]
+            )
             for name, key in named(keys).items()
         }
         super().__init__({name: Field(array) for name, array in same_length(arrays).items()})
+
+
+def open_variable(
+    path: str | os.PathLike[str], key: str, *, axis: int = 0, decode_cf: bool = False
+) -> StoredArray:
+    """Rows of one variable; parameters and errors as for `NetCDFSource`."""
+    array = open_dataset(path, key, axis=axis)
+    return _decoded(array, _conventions(path, key)) if decode_cf else array
 
 
 _CONVENTIONS = ("_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsigned")
