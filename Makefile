@@ -18,10 +18,10 @@ FUZZ_TARGETS := $(basename $(notdir $(wildcard codecs/fuzz/*.cpp)))
 MODULES := $(shell find sciflow -name '*.py' | sort | cksum | cut -d ' ' -f 1)
 CXX_FILES = $(shell find codecs -name '*.cpp' -o -name '*.hpp' -o -name '*.h')
 
-.PHONY: help build demo models test lint format bench bench-datasets bench-flows bench-learned bench-loader docs wheel engine-test sanitize fuzz golden-new clean
+.PHONY: help build demo models test lint format bench bench-flows bench-learned bench-checkpoints bench-loader bench-datasets docs wheel engine-test sanitize fuzz golden-new clean bench-evaluation
 
 help: ## List the recipes
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
 # The environment and the compiled engine, made on first use and again when what they are made from changes.
 $(BIN)/python:
@@ -80,11 +80,17 @@ bench-learned: .venv/.ready ## Compare GWLZ and AESZ with SZ3 and SZ; writes CSV
 	$(BIN)/python -m bench.learned
 	$(BIN)/python -m bench.learned.aesz
 
+bench-checkpoints: .venv/.ready ## Pack weights and the state of Adam; writes CSV and page
+	$(BIN)/python -m bench.checkpoints
+
 bench-loader: .venv/.ready ## Compare SolarLoader with DataLoader on cold files; writes CSV, page and figure
 	$(BIN)/python -m bench.loader
 
 bench-datasets: .venv/.ready ## Time the sets of samples; writes CSV, docs/datasets.md and the cards
 	$(BIN)/python -m bench.datasets
+
+bench-evaluation: .venv/.ready ## Train surrogates on compressed data; writes CSVs, page and figure
+	$(BIN)/python -m bench.evaluation
 
 docs: .venv/.docs ## Build the documentation into docs/_build
 	$(BIN)/python -m sphinx -E -W --keep-going -q docs docs/_build

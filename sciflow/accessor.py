@@ -22,6 +22,8 @@ from sciflow.store.regions import recorded_regions
 
 if TYPE_CHECKING:
     from sciflow.codecs.sz import Level
+    from sciflow.physics import Comparison
+    from sciflow.physics.spectra import Window
     from sciflow.store.plan import BoundLike, RegionsLike
     from sciflow.store.results import Report
 
@@ -126,6 +128,29 @@ class SciflowAccessor:
     ) -> xr.Dataset:
         """Error metrics of a reconstruction of this dataset, lazily; see `sciflow.metrics.compare`."""
         return compare(self._dataset, reconstructed, dim=dim, weights=weights)
+
+    def physics(
+        self,
+        candidate: xr.Dataset,
+        *,
+        variables: Sequence[str] | None = None,
+        vectors: Sequence[Sequence[str]] = (),
+        which: Sequence[str] | None = None,
+        space: int | None = None,
+        window: Window = "hann",
+    ) -> dict[str, Comparison]:
+        """Spectra, distributions, extremes, structure of a candidate; see `physics.compare_datasets`."""
+        from sciflow.physics import compare_datasets
+
+        return compare_datasets(
+            self._dataset,
+            candidate,
+            variables=variables,
+            vectors=vectors,
+            which=which,
+            space=space,
+            window=window,
+        )
 
     def write_region(self, store: str | os.PathLike[str], *, region: Mapping[str, slice]) -> None:
         """Write the dataset into a part of a store, if no error can grow by it.

@@ -1,6 +1,7 @@
 """The ``sciflow`` command: every sub-command calls a public function and shows its result as a table or JSON.
 
-Exit codes: 0 done; 1 a promise does not hold; 2 bad input or a bad command; 70 our bug; 130 interrupted.
+Exit codes: 0 done; 1 a promise does not hold; 2 bad input or a bad command; 70 our bug; 75 start it again;
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from sciflow._evaluate_command import compare, evaluate
 from sciflow._plan_command import plan
 from sciflow._report_command import report
+from sciflow._train_command import train
 from sciflow._tune_command import tune
 from sciflow.bounds import Bound, BoundKind
 from sciflow.errors import BoundViolated, InvalidArgument, SciflowError
@@ -413,6 +416,9 @@ def train_codec(
 app.command(no_args_is_help=True)(plan)
 app.command(no_args_is_help=True)(report)
 app.command(no_args_is_help=True)(tune)
+app.command(no_args_is_help=True)(train)
+app.command(no_args_is_help=True)(evaluate)
+app.command(no_args_is_help=True)(compare)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -445,7 +451,7 @@ def run(arguments: Sequence[str]) -> int:
         kind = type(error).__name__
         return _complain(f"{kind}: {error}; a bug, please report it (SCIFLOW_DEBUG=1 shows where)", _BUG)
     if code == _INTERRUPTED:
-        return _complain("interrupted; the same command goes on from here", _INTERRUPTED)
+        return _complain("interrupted; the same command goes on from here (train: --resume)", _INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 

@@ -11,6 +11,7 @@ SciflowError
 ├── ModelMismatch                     a learned stream met another model than the one it names
 │   └── AuxMismatch                   ... or other variables beside it than its encoder had
 ├── SourceChanged                     a file is not the one that was opened
+├── Diverged                          a training left what can be trusted
 ├── StalePlan                         an access plan was made for data that have changed since
 └── StoreError                        the target exists, is half-written or cannot be written
 ```
@@ -22,6 +23,7 @@ __all__ = [
     "AuxMismatch",
     "BoundViolated",
     "Corrupt",
+    "Diverged",
     "InvalidArgument",
     "ModelMismatch",
     "SciflowError",
@@ -72,6 +74,10 @@ class AuxMismatch(ModelMismatch):
 
 class SourceChanged(SciflowError):
     """A file that is being read is not the one that was opened: it has another size or time, or is gone."""
+
+
+class Diverged(SciflowError):
+    """A training's loss or gradients are not to be trusted any more; the message names step and samples."""
 
 
 class StalePlan(SciflowError):

@@ -51,6 +51,7 @@ LIGHT = [
     "import numcodecs; numcodecs.get_codec({'id': 'sciflow.sz', 'bound': {'kind': 'abs', 'value': 0.1}})",
     "import zarr.registry; zarr.registry.get_codec_class('sciflow.sz')",
     "from sciflow.models import predictor, resolve; predictor(resolve('shallow-water-klt'))",
+    "import sciflow.models.runs, sciflow.models.checkpoints; from sciflow.models import names; names()",
 ]
 
 

@@ -344,11 +344,13 @@ def test_compare_measures_what_fits() -> None:
 def test_compare_shows_a_table_and_json() -> None:
     from rich.console import Console
 
-    found = physics.compare([1.0, 2.0, 3.0], [1.0, 2.0, np.nan], which=["rmse", "pearson"], title="t (K)")
+    found = physics.compare(
+        [1.0, 2.0, 3.0], [1.0, 2.0, np.nan], which=["rmse", "pearson"], title="t", units="K"
+    )
     console = Console(width=120, color_system=None)
     with console.capture() as capture:
         console.print(found)
-    for text in ("t (K)", "rmse", "root mean square difference", "1 were lost"):
+    for text in ("rmse", " K ", "root mean square difference", "1 were lost"):
         assert text in capture.get()
     told = json.loads(found.to_json())
     assert told["metrics"] == {"rmse": 0.0, "pearson": 1.0}
@@ -382,7 +384,7 @@ def test_datasets_are_weighted_by_area() -> None:
     assert set(found) == {"t", "v", "u", "v,u"}
     weights = np.cos(np.deg2rad(np.linspace(-80, 80, 9)))
     assert found["t"]["bias"] == pytest.approx((weights[0] + weights[-1]) / weights.sum())
-    assert found["t"].title == "t (K)"
+    assert (found["t"].title, found["t"].units) == ("t", "K")
     assert found["v,u"]["divergence_error"] == pytest.approx(0.5)  # du/dx over cells of 2
 
 
@@ -396,3 +398,10 @@ def test_datasets_that_do_not_fit_are_one_line() -> None:
         physics.compare_datasets(one[["mask"]], one)
     with pytest.raises(InvalidArgument, match="on one grid"):
         physics.compare_datasets(one, one, variables=["t"], vectors=[("t", "u")])
+
+
+def test_a_dataset_compares_itself() -> None:
+    import sciflow.accessor  # noqa: F401 - Dataset.sciflow
+
+    found = dataset(0.0).sciflow.physics(dataset(1.0), variables=["u"], which=["max_error"])
+    assert {name: each.to_dict() for name, each in found.items()} == {"u": {"max_error": 8.0}}

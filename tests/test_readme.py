@@ -22,7 +22,7 @@ def run(page: str) -> None:
         exec(compile(block, page, "exec"), namespace)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/targets.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/evaluation.md", "docs/targets.md"])
 def test_the_page_has_code(page: str) -> None:
     assert len(blocks(page)) >= 2
 
@@ -39,3 +39,10 @@ def test_the_page_of_targets_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert {"error.zarr", "quality.zarr", "size.zarr", "storm.zarr"} == {
         path.name for path in tmp_path.iterdir()
     }
+
+
+def test_the_page_of_evaluation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("skimage")
+    monkeypatch.chdir(tmp_path)
+    run("docs/evaluation.md")
+    assert {path.name for path in tmp_path.iterdir()} == {"t.zarr"}

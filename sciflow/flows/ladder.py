@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +39,9 @@ def climb(settings: LadderSettings) -> tuple[dict[str, Any], str]:
     str
         The report as Markdown.
     """
-    evaluation = import_module("sciflow.models.evaluation")
-    report = evaluation.evaluate(
+    from sciflow.models.evaluation import evaluate
+
+    report = evaluate(
         settings.config,
         bounds=settings.bounds,
         seeds=settings.seeds,

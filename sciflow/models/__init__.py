@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from sciflow.models.klt import KLT, fit_klt
     from sciflow.models.linear import Linear, fit_linear
     from sciflow.models.model import Model
+    from sciflow.models.runs import predict, train
     from sciflow.models.store import find, inlined, put, resolve
 
 __all__ = [
@@ -52,11 +53,13 @@ __all__ = [
     "fit_linear",
     "inlined",
     "names",
+    "predict",
     "predictor",
     "produce",
     "put",
     "read_blocks",
     "resolve",
+    "train",
     "write_model",
 ]
 
@@ -67,6 +70,7 @@ _HOME = {
     **dict.fromkeys(["KLT", "fit_klt"], "klt"),
     **dict.fromkeys(["Linear", "fit_linear"], "linear"),
     "Model": "model",
+    **dict.fromkeys(["predict", "train"], "runs"),
     **dict.fromkeys(["Recipe", "produce", "write_model"], "fitting"),
     **dict.fromkeys(["find", "inlined", "put", "resolve"], "store"),
 }

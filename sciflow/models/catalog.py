@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sciflow.models.training import Watch
 
-__all__ = ["Entry", "entry", "file_of", "load", "make", "names"]
+__all__ = ["Entry", "entry", "file_of", "home", "kind_of", "load", "make", "names"]
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _DIGEST_LINE = re.compile(r'^digest = "[0-9a-f]*"$', re.MULTILINE)
@@ -65,8 +65,15 @@ class Entry:
 
 
 def names() -> tuple[str, ...]:
-    """Return the names in the catalogue, sorted."""
-    return tuple(sorted(path.parent.name for path in _folder().glob("*/recipe.toml")))
+    """Return the names of the catalogue's predictors of blocks, sorted; surrogates are another kind."""
+    return tuple(
+        sorted(path.parent.name for path in home().glob("*/recipe.toml") if kind_of(path) != "surrogate")
+    )
+
+
+def kind_of(recipe: Path) -> str:
+    """Return what a recipe makes: "surrogate", or "" for a predictor of blocks."""
+    return str(tomllib.loads(recipe.read_text(encoding="utf-8")).get("kind", ""))
 
 
 def entry(name: str) -> Entry:
@@ -81,7 +88,7 @@ def entry(name: str) -> Entry:
         raise InvalidArgument(
             f"model: found {name!r}, expected a digest, a .safetensors file or one of {', '.join(names())}"
         )
-    found = tomllib.loads((_folder() / name / "recipe.toml").read_text(encoding="utf-8"))
+    found = tomllib.loads((home() / name / "recipe.toml").read_text(encoding="utf-8"))
     return Entry(
         found["name"],
         found["title"],
@@ -106,7 +113,7 @@ def load(name: str) -> Model:
         If its file is absent or not the one that the recipe names.
     """
     wanted = entry(name)
-    path = _folder() / name / "model.safetensors"
+    path = home() / name / "model.safetensors"
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -122,7 +129,7 @@ def load(name: str) -> Model:
 def file_of(digest: str) -> Path | None:
     """Return the path of the model with this digest, or None."""
     name = _by_digest().get(digest)
-    return None if name is None else _folder() / name / "model.safetensors"
+    return None if name is None else home() / name / "model.safetensors"
 
 
 def make(name: str, *, folder: str | os.PathLike[str] | None = None, watch: Watch | None = None) -> Model:
@@ -153,10 +160,10 @@ def make(name: str, *, folder: str | os.PathLike[str] | None = None, watch: Watc
     training = _training(asked) if recipe.kind == "autoencoder" else None
     about = {"title": asked.title, "licence": asked.licence, "data": data.attrs["sciflow_recipe"]}
     model = produce([data], asked.variable, recipe, training=training, folder=folder, watch=watch, card=about)
-    home = _folder() / name
-    write_model(model, home)
-    text = (home / "recipe.toml").read_text(encoding="utf-8")
-    write_whole(home / "recipe.toml", _DIGEST_LINE.sub(f'digest = "{model.digest}"', text).encode())
+    place = home() / name
+    write_model(model, place)
+    text = (place / "recipe.toml").read_text(encoding="utf-8")
+    write_whole(place / "recipe.toml", _DIGEST_LINE.sub(f'digest = "{model.digest}"', text).encode())
     _by_digest.cache_clear()
     return model
 
@@ -181,7 +188,7 @@ def _by_digest() -> dict[str, str]:
     return {entry(name).digest: name for name in names()}
 
 
-def _folder() -> Path:
+def home() -> Path:
     """Return the catalogue: that of the installed package, or of the source tree around it."""
     installed = _PACKAGE / "_catalog" / "models"
     return installed if installed.is_dir() else _PACKAGE.parent / "models"

@@ -7,7 +7,7 @@ maximum_change minimum_change return_level_error                      extremes
 power_spectrum spectrum_ratio log_spectral_distance agreeing_wavenumber
 divergence vorticity divergence_error vorticity_error                 vector fields
 ssim dssim                                                            structure
-                    compare(reference, candidate) ─▶ Comparison: many of them, a table
+compare(reference, candidate) ─▶ Comparison: many of them at once, a table
 ```
 
 Sums are in float64. A cell that is NaN or infinite in one of two arrays is left out of both; ``lost`` says

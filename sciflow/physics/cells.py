@@ -125,7 +125,7 @@ def latitude_weights(latitude: ArrayLike) -> Floats:
 
 
 def planes(array: Floats, space: int) -> Floats:
-    """The fields over the last `space` axes as a stack, shape (n, *space).
+    """The fields over the last `space` axes as a stack, shape (n, [[z,] y,] x).
 
     Raises
     ------

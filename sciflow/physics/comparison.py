@@ -59,6 +59,8 @@ class Comparison:
         Cells that are finite in both, and those that only the reference has.
     title : str
         Of what.
+    units : str
+        Of the data.
 
     Examples
     --------
@@ -71,6 +73,7 @@ class Comparison:
     cells: int
     lost: int
     title: str = ""
+    units: str = ""
 
     def __getitem__(self, name: str) -> float:
         """The value of a metric.
@@ -93,7 +96,14 @@ class Comparison:
         """Everything, as one JSON object; what is not a finite number is null."""
         values = {name: value if math.isfinite(value) else None for name, value in self.to_dict().items()}
         return json.dumps(
-            {"title": self.title, "cells": self.cells, "lost": self.lost, "metrics": values}, indent=1
+            {
+                "title": self.title,
+                "units": self.units,
+                "cells": self.cells,
+                "lost": self.lost,
+                "metrics": values,
+            },
+            indent=1,
         )
 
     def table(self) -> Table:
@@ -113,7 +123,8 @@ class Comparison:
         table.add_column("unit", no_wrap=True)
         table.add_column("what it is", overflow="fold")
         for metric in self.metrics:
-            table.add_row(metric.name, f"{metric.value:.6g}", metric.unit, metric.about)
+            unit = metric.unit.replace("data", self.units or "data")
+            table.add_row(metric.name, f"{metric.value:.6g}", unit, metric.about)
         table.caption, table.caption_justify = self._caption(), "left"
         return table
 
@@ -209,12 +220,13 @@ def compare(
     window: spectra.Window = "hann",
     periodic: bool = False,
     title: str = "",
+    units: str = "",
 ) -> Comparison:
     """Measure a candidate against its reference.
 
     Parameters
     ----------
-    reference, candidate : array_like, any real dtype, same shape (..., *space)
+    reference, candidate : array_like, any real dtype, same shape (..., [[z,] y,] x)
         Cells that are not finite in both are left out of every metric, as its own page says; ``lost`` counts
         those that the candidate lacks. For divergence and vorticity: (2, y, x) or (3, z, y, x).
     which : sequence of str, optional
@@ -229,8 +241,8 @@ def compare(
         Of the spectrum; ``"periodic"`` where the fields are.
     periodic : bool
         Of derivatives.
-    title : str
-        Of the table.
+    title, units : str
+        For the table.
 
     Raises
     ------
@@ -259,4 +271,4 @@ def compare(
         for name in names
     )
     both = int(np.count_nonzero(np.isfinite(x) & np.isfinite(y)))
-    return Comparison(metrics, both, lost(x, y), title)
+    return Comparison(metrics, both, lost(x, y), title, units)

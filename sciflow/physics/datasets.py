@@ -69,7 +69,8 @@ def compare_datasets(
             space=axes,
             spacing=_spacing(x, axes),
             window=window,
-            title=_title(x),
+            title=name,
+            units=str(x.attrs.get("units", "")),
         )
     for components in vectors:
         found[",".join(components)] = _compare_vectors(reference, candidate, components)
@@ -173,8 +174,3 @@ def _spacing(variable: xr.DataArray, axes: int) -> tuple[float, ...]:
         values = np.asarray(coordinate.values, np.float64)
         steps.append(abs(float(values[-1] - values[0])) / (len(values) - 1))
     return tuple(steps) if all(step > 0.0 for step in steps) else (1.0,) * axes
-
-
-def _title(variable: xr.DataArray) -> str:
-    units = variable.attrs.get("units")
-    return f"{variable.name} ({units})" if units else str(variable.name)

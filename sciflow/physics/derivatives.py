@@ -23,7 +23,7 @@ def divergence(field: ArrayLike, *, spacing: float | Sequence[float] = 1.0, peri
 
     Parameters
     ----------
-    field : array_like, any real dtype, shape (d, *space), d = 2 or 3 axes of space
+    field : array_like, any real dtype, shape (2, y, x) or (3, z, y, x)
         Components in the order of the axes. A missing cell makes its neighbours missing.
     spacing : float or sequence of float
         Distance of cells along each axis.
@@ -32,7 +32,7 @@ def divergence(field: ArrayLike, *, spacing: float | Sequence[float] = 1.0, peri
 
     Returns
     -------
-    ndarray, float64, shape (*space,)
+    ndarray, float64, shape ([z,] y, x)
         In the unit of the data over that of the spacing.
 
     Raises
@@ -61,7 +61,7 @@ def vorticity(field: ArrayLike, *, spacing: float | Sequence[float] = 1.0, perio
 
     Returns
     -------
-    ndarray, float64, shape (*space,) in 2-D, (3, *space) in 3-D with components as the field's
+    ndarray, float64, shape (y, x), or (3, z, y, x) with components as the field's
         In the unit of the data over that of the spacing. In 2-D it is dv/dx - du/dy for (v, u) on (y, x).
 
     Raises
@@ -92,7 +92,7 @@ def divergence_error(
 
     Parameters
     ----------
-    reference, candidate : array_like, same shape (d, *space)
+    reference, candidate : array_like, same shape (2, y, x) or (3, z, y, x)
         Vector fields.
     weights : array_like, optional
         Broadcast against one component.

@@ -71,7 +71,7 @@ def power_spectrum(
 
     Parameters
     ----------
-    field : array_like, any real dtype, shape (..., *space)
+    field : array_like, any real dtype, shape (..., [[z,] y,] x)
         Missing cells are set to the mean of the others, which takes power from all scales alike.
     space : {1, 2, 3}
         Axes of space.
@@ -125,7 +125,7 @@ def spectrum_ratio(
 
     Parameters
     ----------
-    reference, candidate : array_like, any real dtype, same shape (..., *space)
+    reference, candidate : array_like, any real dtype, same shape (..., [[z,] y,] x)
         Fields.
     space, spacing, window
         As for `power_spectrum`.

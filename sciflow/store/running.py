@@ -114,7 +114,8 @@ def _local_cluster(workers: int) -> LocalCluster:
         return LocalCluster(  # type: ignore[no-untyped-call]
             n_workers=workers,
             threads_per_worker=1,
-            dashboard_address="127.0.0.1:0",
+            dashboard_address=None,
+            scheduler_kwargs={"dashboard_address": ":0"},  # any free port: another cluster may be at work
             silence_logs=logging.CRITICAL,
         )
 

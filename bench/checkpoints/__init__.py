@@ -1,0 +1,1 @@
+"""Lossless packing of what training leaves behind: weights and the state of Adam."""

@@ -1,0 +1,1 @@
+"""What a bound costs a surrogate that is trained on what it decodes to."""

@@ -1,0 +1,1 @@
+"""Surrogates against plain baselines: small data sets, minutes of training, several seeds."""
