@@ -18,7 +18,7 @@ FUZZ_TARGETS := $(basename $(notdir $(wildcard codecs/fuzz/*.cpp)))
 MODULES := $(shell find sciflow -name '*.py' | sort | cksum | cut -d ' ' -f 1)
 CXX_FILES = $(shell find codecs -name '*.cpp' -o -name '*.hpp' -o -name '*.h')
 
-.PHONY: help build demo models test lint format bench bench-learned bench-checkpoints bench-loader bench-datasets bench-surrogates docs wheel engine-test sanitize fuzz golden-new clean bench-evaluation
+.PHONY: help build demo models test lint format bench bench-learned bench-checkpoints bench-loader bench-datasets bench-surrogates docs wheel engine-test sanitize fuzz golden-new clean bench-evaluation bench-flows
 
 help: ## List the recipes
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -72,6 +72,9 @@ format: .venv/.ready ## Rewrite the sources in the house format
 
 bench: .venv/.ready ## Compare with the peers; writes CSV and plot into bench/
 	$(BIN)/python -m bench
+
+bench-flows: .venv/.ready ## Measure Prefect, Dask and compression over workers; writes a CSV and a table
+	$(BIN)/python -m bench.flows
 
 bench-learned: .venv/.ready ## Compare GWLZ and AESZ with SZ3 and SZ; writes CSVs, pages and figures
 	$(BIN)/python -m bench.learned

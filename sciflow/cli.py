@@ -24,6 +24,7 @@ from sciflow._train_command import train
 from sciflow._tune_command import tune
 from sciflow.bounds import Bound, BoundKind
 from sciflow.errors import BoundViolated, InvalidArgument, SciflowError
+from sciflow.store.chunking import parse_chunks
 
 if TYPE_CHECKING:
     from sciflow.store.results import Report
@@ -162,6 +163,12 @@ def compress(
         str | None,
         typer.Option("--chunks", metavar="DIM=N,...", help="As in lat=64,lon=64.", rich_help_panel=_STORE),
     ] = None,
+    shards: Annotated[
+        str | None,
+        typer.Option(
+            "--shards", metavar="DIM=N,...", help="Cells of a file of many chunks.", rich_help_panel=_STORE
+        ),
+    ] = None,
     rewrite_safe: Annotated[
         bool,
         typer.Option("--rewrite-safe", help="Parts of chunks may be written later.", rich_help_panel=_STORE),
@@ -180,6 +187,10 @@ def compress(
         bool,
         typer.Option(help="Go on from an interrupted run of the same command.", rich_help_panel=_STORE),
     ] = True,
+    flow: Annotated[
+        bool,
+        typer.Option("--flow", help="As a Prefect flow on --workers processes.", rich_help_panel=_STORE),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be done.", rich_help_panel=_OUTPUT)
     ] = False,
@@ -207,22 +218,52 @@ def compress(
     * `sciflow compress in.nc out.zarr --rel 1e-3 --dry-run`
 
     * `sciflow compress in.nc out.zarr --rel 1e-2 --enhance --aux baryons=dark_matter`
+
+    * `sciflow compress in.nc out.zarr --rel 1e-3 --flow --workers 4`
     """
     from sciflow import store as stores
 
+    bound = _one_bound(
+        {
+            "abs": abs_,
+            "rel": rel,
+            "pointwise_rel": pointwise_rel,
+            "psnr": psnr,
+            "ratio": ratio,
+            "nbytes": nbytes,
+        }
+    )
+    if flow and not dry_run:
+        from sciflow._flow_command import compress_in_flow
+
+        report = compress_in_flow(
+            source,
+            store,
+            bound=None if bound is None else f"{bound.kind}:{bound.value!r}",
+            settings={
+                "per_variable": _bounds_by_name(var or []),
+                "regions": {
+                    name: {"mask": mask, "bounds": {label: b or "lossless" for label, b in bounds.items()}}
+                    for name, (mask, bounds) in _regions_by_name(region or []).items()
+                },
+                "enhance": enhance,
+                "aux": _aux_by_name(aux or []),
+                "model": model,
+                "level": level.value,
+                "chunks": parse_chunks(chunks) if chunks else {},
+                "shards": parse_chunks(shards) if shards else {},
+                "rewrite_safe": rewrite_safe,
+            },
+            workers=workers,
+            overwrite=overwrite,
+            resume=resume,
+        )
+        _show(report, json=json)
+        return
     report = stores.compress(
         source,
         store,
-        bound=_one_bound(
-            {
-                "abs": abs_,
-                "rel": rel,
-                "pointwise_rel": pointwise_rel,
-                "psnr": psnr,
-                "ratio": ratio,
-                "nbytes": nbytes,
-            }
-        ),
+        bound=bound,
         per_variable=_bounds_by_name(var or []),
         regions=_regions_by_name(region or []),
         enhance=enhance,
@@ -230,6 +271,7 @@ def compress(
         model=model,
         level=level.value,
         chunks=chunks,
+        shards=shards,
         rewrite_safe=rewrite_safe,
         workers=workers,
         overwrite=overwrite,

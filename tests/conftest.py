@@ -13,6 +13,10 @@ import pytest
 from hypothesis import settings
 from numpy.typing import NDArray
 
+from tests.prefect_server import prefect_server
+
+__all__ = ["prefect_server"]
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 settings.register_profile("sciflow", deadline=None, print_blob=True)

@@ -21,6 +21,7 @@ import pytest
 import xarray as xr
 
 import sciflow
+import sciflow.store.jobs
 from sciflow.bounds import Bound
 from sciflow.errors import StoreError
 from sciflow.store.plan import Plan
@@ -176,7 +177,7 @@ def stopped(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(sciflow.store, "finish", stop)
+        patch.setattr(sciflow.store.jobs, "finish", stop)
         with pytest.raises(KeyboardInterrupt):
             sciflow.compress(source, store, **{"bound": "rel:1e-3", "chunks": "time=2"} | options)  # type: ignore[arg-type]
 
@@ -278,7 +279,7 @@ def test_a_store_that_appears_meanwhile_is_not_replaced(
         store.mkdir()
         (store / "zarr.json").write_text("somebody's")
 
-    monkeypatch.setattr(sciflow.store, "finish", finish_late)
+    monkeypatch.setattr(sciflow.store.jobs, "finish", finish_late)
     with pytest.raises(StoreError, match="exists already"):
         sciflow.compress(source, store, bound="rel:1e-3")
     assert (store / "zarr.json").read_text() == "somebody's"

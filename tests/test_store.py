@@ -20,6 +20,7 @@ import zarr
 from numpy.typing import NDArray
 
 import sciflow
+import sciflow.store.jobs
 from sciflow.bounds import Bound
 from sciflow.codecs.zarr import SZ
 from sciflow.errors import InvalidArgument, StoreError
@@ -383,7 +384,7 @@ def test_a_url_is_written_in_place_and_marked_until_it_is_whole(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(sciflow.store, "finish", stop)
+        patch.setattr(sciflow.store.jobs, "finish", stop)
         with pytest.raises(KeyboardInterrupt):
             sciflow.compress(source, url, bound="rel:1e-3")
     with pytest.raises(StoreError, match="half-written"):

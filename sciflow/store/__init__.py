@@ -9,12 +9,10 @@ encoding(Dataset) ─▶ what Dataset.to_zarr takes
 
 from __future__ import annotations
 
-import errno
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -25,28 +23,19 @@ import xarray as xr
 from sciflow.codecs.sz import Level
 from sciflow.codecs.zarr import AESZ, GWLZ, SZ
 from sciflow.errors import InvalidArgument, StoreError
-from sciflow.store.beside import read_models, write_models
+from sciflow.store.beside import read_models
 from sciflow.store.conventions import CONTAINER
-from sciflow.store.plan import BoundLike, Plan, RegionsLike, Request, make_plan, make_request, resolve_plan
-from sciflow.store.regions import with_masks
+from sciflow.store.jobs import begin, complete, plan_source
+from sciflow.store.plan import BoundLike, Plan, RegionsLike, make_plan, make_request, resolve_plan
 from sciflow.store.results import RegionRow, Report, Row
 from sciflow.store.running import Runner, open_runner, progress_bar
 from sciflow.store.source import Source, is_consolidated, open_source
-from sciflow.store.staging import Staging, check_target, mark_written_metadata, open_staging
-from sciflow.store.verification import check_store, describe_store, planned_row, row
-from sciflow.store.write import (
-    VariableOutcome,
-    chunk_tasks,
-    finish,
-    gather,
-    store_bytes,
-    with_container,
-    write_metadata,
-)
+from sciflow.store.staging import Staging, check_target, open_staging, room_for
+from sciflow.store.verification import check_store, describe_store, planned_row
+from sciflow.store.write import VariableOutcome, chunk_tasks, gather
 
 __all__ = ["RegionRow", "Report", "Row", "compress", "decompress", "encoding", "inspect", "open", "verify"]
 
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _CF_ENCODING = (
     "_FillValue",
     "missing_value",
@@ -74,6 +63,7 @@ def compress(
     model: str | None = None,
     level: Level = "balanced",
     chunks: Mapping[str, int] | str | None = None,
+    shards: Mapping[str, int] | str | None = None,
     rewrite_safe: bool = False,
     workers: int | None = None,
     overwrite: bool = False,
@@ -115,6 +105,9 @@ def compress(
     chunks : mapping of str to int, or str, optional
         Chunk sizes by dimension (``{"lat": 64}`` or ``"lat=64,lon=64"``, -1 for all of it). By default whole
         slabs of about 8 MB in step with the chunks of the source; set it to the way in which you read.
+    shards : mapping of str to int, or str, optional
+        Sizes of the files of the store by dimension, in cells: each holds so many whole chunks, which are
+        still read one by one. For stores of more chunks than a file system likes to have files.
     rewrite_safe : bool
         Make it safe to write parts of chunks later. Costs ratio on smooth fields; leave it off for archives.
     enhance : bool
@@ -177,15 +170,16 @@ def compress(
         enhance=enhance,
         aux=aux,
         model=model,
+        shards=shards,
     )
     check_target(target, overwrite=overwrite or dry_run, source=data)
     with open_source(data) as source, open_runner(workers) as run:
-        source, plan = _planned(source, request, run, progress)
+        source, plan = plan_source(source, request, run=run, progress=progress)
         if dry_run:
             rows = tuple(planned_row(p) for p in plan.variables if p.name != CONTAINER)
             return Report(action="plan", source=source.name, store=target, rows=rows)
         with (
-            _room_for(target),
+            room_for(target),
             open_staging(target, digest=plan.digest(), overwrite=overwrite, resume=resume) as staging,
         ):
             rows, nbytes = _write(source, plan, staging, run=run, progress=progress)
@@ -375,7 +369,7 @@ def decompress(
         )
     if not target.parent.is_dir():
         raise StoreError(f"{target}: there is no folder {target.parent.resolve()}; make it first")
-    with open_source(os.fspath(store)) as source, _room_for(os.fspath(target)):
+    with open_source(os.fspath(store)) as source, room_for(os.fspath(target)):
         variables = {name: _for_netcdf(name, v) for name, v in source.variables.items()}
         dataset = xr.Dataset(
             coords=xr.Coordinates(variables, indexes={}), attrs=dict(source.attrs)
@@ -387,23 +381,10 @@ def decompress(
     return target
 
 
-def _planned(source: Source, request: Request, run: Runner, progress: bool | None) -> tuple[Source, Plan]:
-    version = _version()
-    source, regions = with_masks(source, request.regions)
-    plan = make_plan(source, request, version=version, regions=regions)
-    if any(p.bound for p in plan.variables):
-        source = with_container(source, version)
-        plan = make_plan(source, request, version=version, regions=regions)
-    return source, resolve_plan(plan, source.variables, request, run=run, progress=progress)
-
-
 def _write(
     source: Source, plan: Plan, staging: Staging, *, run: Runner, progress: bool | None
 ) -> tuple[tuple[Row, ...], int]:
-    if not staging.resumed:
-        write_metadata(source, plan, staging.url)
-        mark_written_metadata(staging.url, plan.digest())
-    write_models(staging.url, plan)
+    begin(source, plan, staging)
     with progress_bar("compress", sum(p.nbytes for p in plan.variables), show=progress) as advance:
         outcomes = dict[str, VariableOutcome]()
         for needs_others in (False, True):  # whose decoded chunks have to be there
@@ -412,27 +393,9 @@ def _write(
                 part, source.variables, staging.url, write=True, look_first=staging.resumed
             )
             outcomes |= gather(run(tasks, lambda outcome: advance(outcome.bytes_in)), owners)
-    damaged = [f"{name}: {problem}" for name, o in outcomes.items() for problem in o.problems]
-    if damaged:  # text, which is not written chunk by chunk
-        raise StoreError(f"{staging.url}: {damaged[0]}; begin anew with resume=False (--no-resume)")
-    finish(staging.url, plan, outcomes)
-    rows = tuple(row(p, outcomes.get(p.name)) for p in plan.variables if p.name != CONTAINER)
-    nbytes = store_bytes(staging.url)
+    rows, nbytes = complete(plan, staging, outcomes)
     staging.commit()
     return rows, nbytes
-
-
-@contextmanager
-def _room_for(target: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _NO_ROOM:
-            raise
-        raise StoreError(
-            f"{target}: {os.strerror(error.errno or 0)}; make room and repeat the same request: it goes on "
-            "from where this one stopped"
-        ) from error
 
 
 def _for_netcdf(name: str, variable: xr.Variable) -> xr.Variable:

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping, Sequence
 
 from sciflow.errors import InvalidArgument
 
-__all__ = ["TARGET_CHUNK_BYTES", "chunk_shape", "parse_chunks"]
+__all__ = ["TARGET_CHUNK_BYTES", "chunk_shape", "parse_chunks", "shard_shape"]
 
 TARGET_CHUNK_BYTES = 8 << 20
 """Large enough for prediction to learn from, small enough for a dozen of them in flight."""
@@ -109,6 +109,45 @@ def override_chunks(
         wanted = asked.get(str(dim), size)
         out.append(max(1, length if wanted == -1 else min(wanted, length)))
     return tuple(out)
+
+
+def shard_shape(
+    name: str,
+    chunks: Sequence[int],
+    *,
+    dims: Sequence[Hashable],
+    shape: Sequence[int],
+    asked: Mapping[str, int],
+) -> tuple[int, ...] | None:
+    """Cells of a shard: whole chunks along every dimension, those asked for by name and one along others.
+
+    Returns
+    -------
+    tuple of int or None
+        None where a shard would hold one chunk.
+
+    Raises
+    ------
+    InvalidArgument
+        If a size is no multiple of the chunk's.
+
+    Examples
+    --------
+    >>> shard_shape("t", (2, 64), dims=("time", "x"), shape=(365, 128), asked={"time": 24, "x": -1})
+    (24, 128)
+    """
+    out = []
+    for dim, chunk, length in zip(dims, chunks, shape, strict=True):
+        whole = chunk * max(1, math.ceil(length / chunk))
+        wanted = asked.get(str(dim), chunk)
+        if wanted == -1 or wanted >= whole:
+            wanted = whole
+        if wanted % chunk:
+            raise InvalidArgument(
+                f"shards: {dim}={wanted} of {name!r}: expected a multiple of its chunks of {chunk}"
+            )
+        out.append(wanted)
+    return None if tuple(out) == tuple(chunks) else tuple(out)
 
 
 def _even_share(pieces: int, most: int) -> int:

@@ -27,7 +27,7 @@ from sciflow.bounds import Bound, Resolved, ValueRange, resolve
 from sciflow.codecs.sz import SEARCHING, Level, check_regional
 from sciflow.codecs.zarr import AESZ, GWLZ, SZ
 from sciflow.errors import InvalidArgument
-from sciflow.store.chunking import check_chunks, chunk_shape, override_chunks, parse_chunks
+from sciflow.store.chunking import check_chunks, chunk_shape, override_chunks, parse_chunks, shard_shape
 from sciflow.store.conventions import protected_variables
 from sciflow.store.enhancing import enhanced
 from sciflow.store.regions import RegionPlan, RegionRequest, check_mask
@@ -70,6 +70,8 @@ class VariablePlan:
         Parts with bounds of their own.
     aux : tuple of str
         Other variables that its enhancer reads.
+    shards : tuple of int or None
+        Cells of one stored object of many chunks; None stores each chunk by itself.
     """
 
     name: str
@@ -84,6 +86,12 @@ class VariablePlan:
     codec: SZ | GWLZ | AESZ | None = None
     regions: RegionPlan | None = None
     aux: tuple[str, ...] = ()
+    shards: tuple[int, ...] | None = None
+
+    @property
+    def stored(self) -> tuple[int, ...]:
+        """Shape of what one file or object holds, which is written whole or not at all."""
+        return self.shards or self.chunks
 
     @property
     def is_text(self) -> bool:
@@ -107,7 +115,8 @@ class VariablePlan:
             codecs = {"serializer": self.codec, "compressors": None, "fill_value": math.nan}
         elif not self.is_text:
             codecs = {"compressors": BloscCodec(cname="zstd", clevel=5, shuffle="shuffle")}
-        return ({"chunks": self.chunks} if self.shape else {}) | codecs
+        shards = {"shards": self.shards} if self.shards else {}
+        return ({"chunks": self.chunks} if self.shape else {}) | shards | codecs
 
     def to_json(self) -> dict[str, Any]:
         """Everything that decides the bytes that are written."""
@@ -120,6 +129,7 @@ class VariablePlan:
             "bound": self.bound.to_json() if self.bound else None,
             "codec": dict(self.codec.to_dict()) if self.codec else None,
             **({"regions": self.regions.to_json()} if self.regions else {}),
+            **({"shards": list(self.shards)} if self.shards else {}),
         }
 
 
@@ -154,6 +164,7 @@ class Request:
     enhance: bool = False
     aux: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     model: str | None = None
+    shards: Mapping[str, int] = field(default_factory=dict)
 
 
 def make_request(
@@ -167,6 +178,7 @@ def make_request(
     enhance: bool = False,
     aux: Mapping[str, Sequence[str]] | None = None,
     model: str | None = None,
+    shards: Mapping[str, int] | str | None = None,
 ) -> Request:
     """Check what can be checked without the data.
 
@@ -189,6 +201,9 @@ def make_request(
             "(a thousandth of each variable's range)"
         )
     sizes = parse_chunks(chunks) if isinstance(chunks, str) else check_chunks(chunks or {})
+    whole = parse_chunks(shards) if isinstance(shards, str) else check_chunks(shards or {})
+    if whole and (regions or aux):
+        raise InvalidArgument("shards with regions or aux: those chunks are written one by one; leave it out")
     return Request(
         bound=default,
         per_variable=named,
@@ -199,6 +214,7 @@ def make_request(
         enhance=enhance,
         aux={name: tuple(others) for name, others in (aux or {}).items()},
         model=model,
+        shards=whole,
     )
 
 
@@ -246,7 +262,9 @@ def make_plan(
         If a variable or dimension is named that is not there, or a bound is asked for one that takes none.
     """
     _check_names("variable", request.per_variable, source.variables)
-    _check_names("dimension", request.chunks, {str(d) for v in source.variables.values() for d in v.dims})
+    dims = {str(d) for v in source.variables.values() for d in v.dims}
+    _check_names("dimension", request.chunks, dims)
+    _check_names("dimension", request.shards, dims)
     protected = protected_variables(source.variables, coords=source.coords)
     regions = regions or {}
     _check_names("variable", regions, source.variables)
@@ -339,7 +357,9 @@ def _plan_variable(name: str, variable: xr.Variable, request: Request, role: str
     chosen = chunk_shape(variable.shape, itemsize=dtype.itemsize, source=_source_chunks(variable))
     dims = tuple(str(d) for d in variable.dims)
     chunks = override_chunks(chosen, dims=dims, shape=variable.shape, asked=request.chunks)
-    plan = VariablePlan(name=name, dims=dims, shape=variable.shape, chunks=chunks, dtype=dtype)
+    shards = shard_shape(name, chunks, dims=dims, shape=variable.shape, asked=request.shards)
+    shards = None if dtype.kind == "O" else shards
+    plan = VariablePlan(name=name, dims=dims, shape=variable.shape, chunks=chunks, dtype=dtype, shards=shards)
     reason = _why_lossless(variable, role)
     bound = request.per_variable.get(name, request.bound)
     if reason and request.per_variable.get(name) is not None:

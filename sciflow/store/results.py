@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from sciflow.bounds import Bound
 
@@ -117,6 +117,19 @@ class Row:
             self.bound.value if self.bound.kind == "nbytes" else self.bytes_in / self.bound.value
         )
 
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Self:
+        """Read what `to_json` wrote; a number that was not finite is None."""
+        names = {entry.name for entry in fields(cls)}
+        known = {name: value for name, value in told.items() if name in names}
+        known |= {name: tuple(told[name]) for name in ("shape", "chunks", "problems")}
+        known["bound"] = Bound.from_json(told["bound"]) if told["bound"] else None
+        known["regions"] = tuple(
+            RegionRow(**dict(part) | {"bound": Bound.from_json(part["bound"]) if part["bound"] else None})
+            for part in told["regions"]
+        )
+        return cls(**known)
+
     def to_json(self) -> dict[str, Any]:
         """Every field as strict JSON: what is not a finite number is null."""
         out = {entry.name: _json(getattr(self, entry.name)) for entry in fields(self)}
@@ -158,6 +171,18 @@ class Report:
     rows: tuple[Row, ...]
     store_bytes: int | None = None
     seconds: float | None = None
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Self:
+        """Read what `to_json` wrote, once parsed."""
+        return cls(
+            action=told["action"],
+            source=told["source"],
+            store=told["store"],
+            rows=tuple(map(Row.from_json, told["variables"])),
+            store_bytes=told["store_bytes"],
+            seconds=told["seconds"],
+        )
 
     @property
     def ok(self) -> bool:

@@ -24,7 +24,7 @@ from sciflow.errors import InvalidArgument
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster
 
-__all__ = ["Runner", "as_blocks", "open_runner", "progress_bar"]
+__all__ = ["ClusterRunner", "Runner", "as_blocks", "open_runner", "progress_bar"]
 
 Advance = Callable[[Any], None]
 
@@ -62,7 +62,7 @@ def open_runner(workers: int | None) -> Iterator[Runner]:
     from distributed import Client
 
     with _local_cluster(workers) as cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
-        yield _ClusterRunner(client)
+        yield ClusterRunner(client)
 
 
 def as_blocks(variable: xr.Variable, chunks: Sequence[int]) -> list[tuple[tuple[int, ...], Delayed]]:
@@ -152,11 +152,20 @@ class _Posttask(Callback):
         self._see(key, value)
 
 
-class _ClusterRunner:
+class ClusterRunner:
+    """Computes tasks on a cluster that is there.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Of the cluster.
+    """
+
     def __init__(self, client: Client) -> None:
         self._client = client
 
     def __call__(self, tasks: Sequence[Delayed], advance: Advance | None = None, /) -> list[Any]:
+        """Return the results in the order of the tasks."""
         from distributed import as_completed
 
         if not tasks:

@@ -22,7 +22,15 @@ from numpy.typing import NDArray
 
 from sciflow.errors import InvalidArgument, StoreError
 
-__all__ = ["INCOMPLETE", "Source", "is_consolidated", "is_zarr", "open_source", "open_variables"]
+__all__ = [
+    "INCOMPLETE",
+    "Source",
+    "identity_of",
+    "is_consolidated",
+    "is_zarr",
+    "open_source",
+    "open_variables",
+]
 
 INCOMPLETE = "sciflow_incomplete"
 """Attribute of the root group of a store that is being written; gone from one that is whole."""
@@ -87,7 +95,7 @@ def open_source(data: xr.Dataset | str | os.PathLike[str]) -> Iterator[Source]:
             variables=_named(dataset.variables),
             coords=frozenset(),
             attrs=_json_attrs(dataset.attrs),
-            identity=_identity(name),
+            identity=identity_of(name),
         )
 
 
@@ -222,7 +230,8 @@ def _json_value(value: Any) -> Any:
     return value
 
 
-def _identity(name: str) -> dict[str, Any]:
+def identity_of(name: str) -> dict[str, Any]:
+    """What a later run must find unchanged: place, bytes and time of a file."""
     if "://" in name:
         return {"url": name}
     path = Path(name).resolve()

@@ -4,6 +4,7 @@
 out.zarr.partial/            made first, removed last
 ├── lock                     held by the run that writes
 ├── request.json             digest of the request: only the same request goes on from here
+├── notes/                   of a run of many processes: its plan, and who has written what
 ├── store/                   the Zarr store; its root group carries `sciflow_incomplete` until it is whole
 └── replaced/                what out.zarr was before (--overwrite), for the moment between two renames
 out.zarr                     store/, renamed
@@ -14,6 +15,7 @@ A URL has no rename: the store is written in place, and `sciflow_incomplete` alo
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -27,8 +29,9 @@ import zarr
 from sciflow.errors import StoreError
 from sciflow.store.source import INCOMPLETE, is_zarr
 
-__all__ = ["Staging", "check_target", "open_staging"]
+__all__ = ["Staging", "check_target", "open_staging", "room_for", "staged"]
 
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _STRAY = "*.partial"
 """What zarr's LocalStore calls a file until it is written; a killed run leaves some."""
 
@@ -43,6 +46,10 @@ class Staging(Protocol):
     @property
     def resumed(self) -> bool:
         """Whether metadata of all arrays, and some of their chunks, are there from a run before."""
+
+    @property
+    def notes(self) -> Path | None:
+        """A folder for notes of the run, gone when the store has its name; None at a URL."""
 
     def commit(self) -> None:
         """Give the whole store its name."""
@@ -114,6 +121,52 @@ def open_staging(store: str, *, digest: str, overwrite: bool, resume: bool) -> I
         raise
 
 
+@contextmanager
+def room_for(target: str) -> Iterator[None]:
+    """Say what to do where there is no room for a store.
+
+    Raises
+    ------
+    StoreError
+        In place of the system's error, which stays its cause.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise StoreError(
+            f"{target}: {os.strerror(error.errno or 0)}; make room and repeat the same request: it goes on "
+            "from where this one stopped"
+        ) from error
+
+
+@contextmanager
+def staged(store: str) -> Iterator[tuple[Path, Path]]:
+    """Take part in a run that another process has begun and a third will finish, with others at once.
+
+    Parameters
+    ----------
+    store : path
+        The store when it is whole.
+
+    Yields
+    ------
+    tuple of Path
+        The half-written store, and its folder of notes.
+
+    Raises
+    ------
+    StoreError
+        If there is no such run, or a process has it for itself: the one that begins or finishes it.
+    """
+    partial = _partial(Path(store).resolve())
+    if _stage(str(partial / "store")) in ("absent", "metadata", "whole"):
+        raise StoreError(f"{store}: no run is under way in {partial}; begin one first")
+    with _lock(partial, store, shared=True):
+        yield partial / "store", partial / "notes"
+
+
 class _Beside:
     """Next to the target, on a file system."""
 
@@ -131,7 +184,9 @@ class _Beside:
             )
         self._path = target if finished and found == digest and resume else self._store
         self.resumed = resume and found == digest and _stage(self.url) in (digest, "whole")
+        self.notes = self._partial / "notes"
         if not self.resumed:
+            shutil.rmtree(self.notes, ignore_errors=True)
             if self._store.exists():
                 shutil.rmtree(self._store)
             self._note("writing")
@@ -169,6 +224,7 @@ class _Beside:
                 self._target.rename(self._partial / "replaced")
             self._store.rename(self._target)
         shutil.rmtree(self._partial / "replaced", ignore_errors=True)
+        shutil.rmtree(self.notes, ignore_errors=True)
         # The request goes last: it explains what a run leaves that is killed here.
         (self._partial / "lock").unlink(missing_ok=True)
         (self._partial / "request.json").unlink()
@@ -177,6 +233,8 @@ class _Beside:
 
 class _InPlace:
     """At a URL."""
+
+    notes = None
 
     def __init__(self, url: str, *, digest: str, overwrite: bool, resume: bool) -> None:
         self.url = url
@@ -233,7 +291,7 @@ def _exists(store: str) -> StoreError:
 
 
 @contextmanager
-def _lock(partial: Path, store: str) -> Iterator[None]:
+def _lock(partial: Path, store: str, *, shared: bool = False) -> Iterator[None]:
     try:
         import fcntl
     except ImportError:  # no such lock on this system: two runs at once are then the caller's to avoid
@@ -242,7 +300,7 @@ def _lock(partial: Path, store: str) -> Iterator[None]:
     descriptor = os.open(partial / "lock", os.O_RDWR | os.O_CREAT, 0o666)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StoreError(f"{store}: another run is writing it; wait for that one") from None
         yield

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import zarr
+from zarr.codecs import ShardingCodec
 
 from sciflow.bounds import Resolved, ValueRange, promise
 from sciflow.codecs.zarr import AESZ, GWLZ, SZ
@@ -29,7 +30,7 @@ from sciflow.store.running import Runner, progress_bar
 from sciflow.store.source import Source, open_variables
 from sciflow.store.write import VariableOutcome, broken_regions, chunk_tasks, gather, store_bytes
 
-__all__ = ["check_store", "describe_store", "planned_row", "row"]
+__all__ = ["check_store", "codec_of", "describe_store", "planned_row", "row"]
 
 
 def check_store(source: Source, store: str, *, run: Runner, progress: bool | None) -> Report:
@@ -176,12 +177,13 @@ def _promised(
     """What a store says of a variable: the bound in its attributes, or else in its codec."""
     dtype = native_dtype(variable)
     array = group.get(name)
-    codec = _codec_of(array)
+    codec = codec_of(array)
     plan = VariablePlan(
         name=name,
         dims=tuple(str(d) for d in variable.dims),
         shape=variable.shape,
         chunks=array.chunks if isinstance(array, zarr.Array) else (),
+        shards=array.shards if isinstance(array, zarr.Array) else None,
         dtype=dtype,
         codec=codec,
     )
@@ -203,10 +205,12 @@ def _promised(
     )
 
 
-def _codec_of(array: Any) -> SZ | GWLZ | AESZ | None:
+def codec_of(array: Any) -> SZ | GWLZ | AESZ | None:
+    """Our codec of an array, in its shards where it has some."""
     codecs = (
         array.metadata.codecs if isinstance(array, zarr.Array) and array.metadata.zarr_format == 3 else ()
     )
+    codecs = next((codec.codecs for codec in codecs if isinstance(codec, ShardingCodec)), codecs)
     return next((codec for codec in codecs if isinstance(codec, SZ | GWLZ | AESZ)), None)
 
 

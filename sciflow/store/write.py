@@ -38,7 +38,16 @@ from sciflow.store.regions import RegionPlan, mask_of, region_attrs
 from sciflow.store.running import as_blocks
 from sciflow.store.source import INCOMPLETE, Source
 
-__all__ = ["ChunkOutcome", "VariableOutcome", "chunk_tasks", "finish", "gather", "write_metadata"]
+__all__ = [
+    "ChunkOutcome",
+    "ChunkTask",
+    "VariableOutcome",
+    "chunk_task",
+    "chunk_tasks",
+    "finish",
+    "gather",
+    "write_metadata",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +80,7 @@ class ChunkOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkTask:
-    """Writes and checks, or only checks, chunks of one array. Picklable; safe in many threads.
+    """Writes and checks, or only checks, chunks (or whole shards) of one array. Picklable; safe in threads.
 
     Parameters
     ----------
@@ -208,7 +217,7 @@ class ChunkTask:
         )
 
     def _region(self, index: tuple[int, ...]) -> tuple[slice, ...]:
-        return region_of(index, self.array.chunks, self.array.shape)
+        return region_of(index, self.array.shards or self.array.chunks, self.array.shape)
 
     def _key(self, index: tuple[int, ...]) -> str:
         return self.array.metadata.encode_chunk_key(index)
@@ -300,27 +309,42 @@ def chunk_tasks(
     tasks: list[Delayed] = []
     owners: list[str] = []
     for p in plan:
-        member = _array_of(group, p.name)
-        task = ChunkTask(
-            array=member.with_config({"write_empty_chunks": True}),
-            resolved=p.resolved,
-            preserve=p.preserve,
-            write=write and not p.is_text,
-            look_first=look_first or p.is_text,
-            codec=p.codec,
-            regions=p.regions,
-            aux=tuple(_array_of(group, name) for name in p.aux) if write else (),
-        )
+        task = chunk_task(p, group, write=write, look_first=look_first)
         call = delayed(task, pure=False, traverse=False)
-        blocks = as_blocks(variables[p.name], member.chunks)
+        stored = task.array.shards or task.array.chunks
+        blocks = as_blocks(variables[p.name], stored)
         if p.regions is None:
             tasks += [call(block, index) for index, block in blocks]
         else:
             spread = mask_of(variables[p.name], variables[p.regions.mask])
-            masks = [block for _, block in as_blocks(spread, member.chunks)]
+            masks = [block for _, block in as_blocks(spread, stored)]
             tasks += [call(block, index, mask) for (index, block), mask in zip(blocks, masks, strict=True)]
         owners += [p.name] * len(blocks)
     return tasks, owners
+
+
+def chunk_task(p: VariablePlan, group: zarr.Group, *, write: bool, look_first: bool) -> ChunkTask:
+    """Make the task that handles any chunk, or shard, of a variable.
+
+    Parameters
+    ----------
+    p : VariablePlan
+        Of the variable.
+    group : zarr.Group
+        The store, with metadata.
+    write, look_first : bool
+        As for `ChunkTask`.
+    """
+    return ChunkTask(
+        array=_array_of(group, p.name).with_config({"write_empty_chunks": True}),
+        resolved=p.resolved,
+        preserve=p.preserve,
+        write=write and not p.is_text,
+        look_first=look_first or p.is_text,
+        codec=p.codec,
+        regions=p.regions,
+        aux=tuple(_array_of(group, name) for name in p.aux) if write else (),
+    )
 
 
 def _array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
