@@ -13,7 +13,7 @@ from sciflow.datasets.planning.header import Header
 
 __all__ = ["Counters", "Simulation", "counted", "simulated"]
 
-READ_BYTES = 4 << 20
+READ_BYTES = 8 << 20
 """A longer run is read in several operations."""
 
 
