@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bench.loader.executed import NODES, RANKS_RUN, STAGING, ExecutedRow
 from bench.loader.files import SHAPES
 from bench.loader.measure import Row
 from bench.loader.training import TrainingRow
@@ -62,6 +63,16 @@ epoch, the quicker of two runs in turn. *wait* is what the training loop waits f
 On emulated storage each
 worker of a DataLoader has a device of its own, so that two read at once; SolarLoader has one.
 """
+_EXECUTED = """
+## Other policies in the same executor
+
+{nodes} ranks, 16 samples of 64 KB a rank and step, the same shuffles; buffers of all ranks together hold a
+part c. Every policy is a plan of our own pipeline: the same reads, threads and slots, each operation sleeping
+as above. {ranks} of the ranks run, one after the other, each with a storage of its own; seconds of the slowest
+for an epoch in which buffers are full: the sixth, the third of ours. Rows from the memory of peers cost
+nothing, and the others may hold {staging} batches in flight on top of their buffers, ours may not. Policies as
+in the next section.
+"""
 _WORKLOADS = """
 ## The workloads of the paper, counted
 
@@ -84,6 +95,7 @@ Medians; counters are for each delivered sample or byte, with the first epoch; a
 def write_page(
     rows: Sequence[Row],
     training: Sequence[TrainingRow],
+    executed: Sequence[ExecutedRow],
     policies: Sequence[PolicyRow],
     machine: dict[str, Any],
     page: Path,
@@ -108,6 +120,8 @@ def write_page(
         text += [_FIELD, _field(field)]
     if training:
         text += [_TRAINING, _training(training)]
+    if executed:
+        text += [_EXECUTED.format(nodes=NODES, ranks=RANKS_RUN, staging=STAGING), _executed(executed)]
     if policies:
         text += [_WORKLOADS, _workloads(policies)]
     if cold:
@@ -246,6 +260,16 @@ def _training(rows: Sequence[TrainingRow]) -> str:
         wait = f"{row.wait_ms:.2f} ({100 * row.wait_ms / row.step_ms:.1f} %)"
         lines.append([storage, reader, f"{row.step_ms:.1f}", wait, f"{row.loss:.6f}"])
     return table(["storage", "reader", "step, ms", "wait, ms", "loss"], lines)
+
+
+def _executed(rows: Sequence[ExecutedRow]) -> str:
+    lines = []
+    for storage, part in dict.fromkeys((row.storage, row.c) for row in rows):
+        *others, ours = [row for row in rows if (row.storage, row.c) == (storage, part)]
+        for row in (*others, ours):
+            ratio = "" if row is ours else _times(row.worst_s / ours.worst_s)
+            lines.append([storage, f"{part:g}", row.policy, f"{row.loads:.3f}", f"{row.worst_s:.2f}", ratio])
+    return table(["storage", "c", "policy", "loads / N", "s an epoch", "to sciflow"], lines)
 
 
 def _workloads(rows: Sequence[PolicyRow]) -> str:

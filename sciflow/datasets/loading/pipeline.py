@@ -378,13 +378,8 @@ class Pipeline:
         first, stop = plan.batch_ptr[step : step + 2].tolist()
         pick = plan.pick[first:stop]
         here = pick >= 0
-        slots = flight.slots[pick[here]]
-        if here.all():
-            rows = {spec.name: self._gathered(spec, slots) for spec in self._specs}
-        else:
-            rows = {spec.name: self._empty(spec, stop - first) for spec in self._specs}
-            for name, into in rows.items():
-                into[here] = self._arena[name][slots]
+        slots = np.where(here, flight.slots[pick], 0)  # rows that are not here are filled by the exchange
+        rows = {spec.name: self._gathered(spec, slots) for spec in self._specs}
         self._swap(flight, step, rows, ~here)
         self._delivered += stop - first
         self._hits += int(np.count_nonzero(here & (pick < flight.carried)))
