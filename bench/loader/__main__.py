@@ -120,9 +120,9 @@ def _field(options: argparse.Namespace, console: Console) -> Iterator[Row]:
     """An evolving field, raw and as SZ chunks within a thousandth of its range."""
     from bench.loader.readers import field_readers
 
-    raw, small = field_files(options.folder, options.mib << 20, 1e-3)
+    files = field_files(options.folder, options.mib << 20, 1e-3)
     for model in (None, *SLOW):
-        for name, (path, reader) in field_readers(raw, small, FIELD.batch, model).items():
+        for name, (path, reader) in field_readers(files, FIELD.batch, model).items():
             labels = (_label(model) if model else "cold", "evolving field", name, 0)
             size = options.mib << 20
             yield _told(measured(labels, reader, path, cold=model is None, seconds=3.0, size=size), console)
