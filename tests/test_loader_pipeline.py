@@ -227,6 +227,39 @@ def test_nodes_together_deliver_the_global_batch(tmp_path: Path, overflow: Any, 
     assert all(pipeline.stats.peak_slots <= plan.header.slots for pipeline in pipelines)
 
 
+@pytest.mark.parametrize("start", [(0, 0), (1, 3), (2, 3)])
+def test_guests_are_kept_and_used(tmp_path: Path, start: tuple[int, int]) -> None:
+    source, nodes = stored(tmp_path, "npy"), 3
+    plan = planned(source, 1.12, num_nodes=nodes)
+    assert plan.header.guests > 0
+    stop = start[0] + 4
+    total = 4 * plan.header.steps - start[1]
+    exchanges = LocalExchange.between(nodes)
+    pipelines = [
+        Pipeline(source, plan.epochs(node, start, stop), plan.header.slots, exchange=exchanges[node])
+        for node in range(nodes)
+    ]
+    found: list[list[Step]] = [[] for _ in range(nodes)]
+    threads = [
+        threading.Thread(target=lambda n=n: found[n].extend(steps_of(pipelines[n], total)))
+        for n in range(nodes)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    for pipeline in pipelines:
+        pipeline.close()
+    assert [len(each) for each in found] == [total] * nodes
+    for parts in zip(*found, strict=True):
+        together = np.sort(np.concatenate([part.ids for part in parts]))
+        np.testing.assert_array_equal(together, np.sort(plan.ids(parts[0].epoch, parts[0].step)))
+    epochs = [epoch for node in range(nodes) for epoch in plan.epochs(node, start, stop)]
+    assert any(epoch.arrives.any() for epoch in epochs)
+    assert sum(p.stats.loads for p in pipelines) == sum(int((~epoch.arrives).sum()) for epoch in epochs)
+    assert all(pipeline.stats.peak_slots <= plan.header.slots for pipeline in pipelines)
+
+
 def test_moves_without_an_exchange_are_refused(tmp_path: Path) -> None:
     source = stored(tmp_path, "npy")
     plan = planned(source, 1.0, num_nodes=2, overflow="peer")

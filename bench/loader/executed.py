@@ -228,6 +228,7 @@ class _Rank:
             visit_ptr=np.append(0, ends),
             visit_ids=np.array(visits, np.int64),
             visit_due=np.arange(len(turns)),
+            arrives=np.zeros(len(visits), np.bool_),
             need=np.arange(1, len(turns) + 1),
             carried=np.array(carried, np.int64),
             release_ptr=_pointers([len(gone) for gone in released]),

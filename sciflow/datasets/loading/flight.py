@@ -104,8 +104,13 @@ class Flight:
         return found
 
     def ids(self, picks: Ints) -> Ints:
-        """Samples of picks that are read in this epoch."""
+        """Samples of picks that are not carried."""
         found: Ints = self.plan.visit_ids[picks - self.carried]
+        return found
+
+    def read_here(self, picks: Ints) -> NDArray[np.bool_]:
+        """Which of these picks are read; a peer sends the others."""
+        found: NDArray[np.bool_] = ~self.plan.arrives[picks - self.carried]
         return found
 
     def finish(self, read: int) -> None:

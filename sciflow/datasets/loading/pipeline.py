@@ -251,7 +251,8 @@ class Pipeline:
             slots = flight.slots[picks] = self._free.take(len(picks))
             flight.next_read += 1
             self._changed.notify_all()
-            return flight.ids(picks), slots, partial(flight.finish, read)
+            here = flight.read_here(picks)
+            return flight.ids(picks[here]), slots[here], partial(flight.finish, read)
 
     def _errand(self) -> bool:
         return self._head is not None and bool(self._head.errands)
@@ -377,10 +378,13 @@ class Pipeline:
         plan = flight.plan
         first, stop = plan.batch_ptr[step : step + 2].tolist()
         pick = plan.pick[first:stop]
-        here = pick >= 0
+        here = plan.source[first:stop] == plan.node
         slots = np.where(here, flight.slots[pick], 0)  # rows that are not here are filled by the exchange
         rows = {spec.name: self._gathered(spec, slots) for spec in self._specs}
         self._swap(flight, step, rows, ~here)
+        kept = np.flatnonzero(~here & (pick >= 0))
+        for name, values in rows.items() if len(kept) else ():
+            self._arena[name][flight.slots[pick[kept]]] = values[kept]
         self._delivered += stop - first
         self._hits += int(np.count_nonzero(here & (pick < flight.carried)))
         self._moved += int(np.count_nonzero(~here))

@@ -25,7 +25,7 @@ from sciflow.datasets.planning.elevator import Laps, Uses, uses_of
 from sciflow.datasets.planning.header import LAP_UNITS, Header, Strategy
 from sciflow.datasets.planning.order import ExplicitOrder, FeistelOrder, Order
 
-__all__ = ["Option", "fewest_slots", "fitted_lap", "options", "plain_seconds", "replicas"]
+__all__ = ["Option", "fewest_slots", "fitted_lap", "guests", "options", "plain_seconds", "replicas"]
 
 _BLOCK_BYTES = 8 << 20
 """Bytes that one operation reads at most, as they are stored."""
@@ -109,17 +109,27 @@ def replicas(header: Header, chosen: Option) -> int:
     With everything pinned and that many replicas, almost all batches can be shared out equally
     without a transfer.
     """
-    here = stripe(header)
-    if (
-        chosen.strategy != "pin"
-        or chosen.pins < here
-        or header.num_nodes == 1
-        or header.overflow == "variable"
-    ):
+    room, wanted = _spare(header, chosen), math.ceil(2 * stripe(header) / math.sqrt(header.batch))
+    if header.overflow == "peer" and room < wanted / 3:
         return 0
-    smallest = int(np.diff(header.bounds).min())
-    room = header.slots - here - transit(header, 1.0)
-    return max(min(math.ceil(2 * here / math.sqrt(header.batch)), room, smallest), 0)
+    return min(wanted, room, int(np.diff(header.bounds).min()))
+
+
+def guests(header: Header, chosen: Option) -> int:
+    """Samples of peers that a node may keep for one more use: all that there is room for.
+
+    Where replicas find room for a third of what makes moves rare, they save more.
+    """
+    return _spare(header, chosen) if header.overflow == "peer" and not replicas(header, chosen) else 0
+
+
+def _spare(header: Header, chosen: Option) -> int:
+    """Slots that are left where everything is pinned and samples are dealt equally."""
+    here = stripe(header)
+    equal = header.num_nodes > 1 and header.overflow != "variable"
+    if chosen.strategy != "pin" or chosen.pins < here or not equal:
+        return 0
+    return max(header.slots - here - transit(header, 1.0), 0)
 
 
 def _chunk_seconds(header: Header) -> float:

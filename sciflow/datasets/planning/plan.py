@@ -189,7 +189,9 @@ class Plan:
             return found
         with self._lock:
             if epoch not in self._assignments:
-                self._assignments[epoch] = assign(self.header, self._order, epoch)
+                self._assignments[epoch] = assign(
+                    self.header, self._order, epoch, self._assignments.get(epoch - 1)
+                )
                 while len(self._assignments) > _EPOCHS_AT_HAND:
                     self._assignments.popitem(last=False)
             return self._assignments[epoch]
@@ -298,6 +300,7 @@ def _settled(header: Header, strategy: Strategy | Literal["auto"], order: Order)
         lap=chosen.lap,
         block=chosen.block,
         replicas=choose.replicas(header, chosen),
+        guests=choose.guests(header, chosen),
         predicted=predicted,
     )
     return replace(header, lap=choose.fitted_lap(header, order)) if name == "elevator" else header
