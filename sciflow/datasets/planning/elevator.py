@@ -65,7 +65,8 @@ class Uses:
 def uses_of(header: Header, share: NodeShare) -> Uses:
     """The uses that a node serves."""
     arrive = np.full(len(share.guests), -1)
-    come = np.flatnonzero(np.isin(share.row_ids, share.guests) & (share.row_source != share.node))
+    first = share.rows < header.samples
+    come = np.flatnonzero(first & np.isin(share.row_ids, share.guests) & (share.row_source != share.node))
     arrive[np.searchsorted(share.guests, share.row_ids[come])] = share.rows[come] // header.global_batch_size
     return Uses(
         ids=share.use_ids,

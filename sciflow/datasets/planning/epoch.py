@@ -19,7 +19,7 @@ __all__ = ["ALONE", "Draft", "EpochPlan", "finished", "within"]
 Ints = NDArray[np.int64]
 ALONE = -1
 """Visit of picks that are read sample by sample at their step."""
-ARRIVES = -3
+ARRIVES = -(1 << 62)
 """Visit of picks that a peer sends at their step, and that are kept."""
 
 
@@ -282,7 +282,9 @@ def finished(draft: Draft, share: NodeShare, *, epoch: int, node: int, width: in
     pick[mine] = number[draft.use_pick[np.searchsorted(uses, rows[mine])]]
     guests = np.flatnonzero((draft.visit == ARRIVES) & (draft.last >= 0))  # ascending
     come = np.flatnonzero(~mine & np.isin(share.row_ids[row:], draft.ids[guests]))
-    pick[come] = number[guests[np.searchsorted(draft.ids[guests], share.row_ids[row:][come])]]
+    guest = guests[np.searchsorted(draft.ids[guests], share.row_ids[row:][come])]
+    now = rows[come] // width == draft.due[guest]  # a sample may come again, wrapped around
+    pick[come[now]] = number[guest[now]]
     sent = np.flatnonzero(use_to != node)
     return EpochPlan(
         epoch=epoch,
