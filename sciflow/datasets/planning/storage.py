@@ -22,9 +22,9 @@ from sciflow.errors import InvalidArgument
 
 __all__ = ["StorageModel"]
 
-_SMALL, _LARGE = 4096, 4 << 20
+_SMALL, _LARGE = 4096, 2 << 20
 _FEWEST = 3
-_SMALL_READS, _LARGE_READS, _DECODES = 16, 4, 3
+_SMALL_READS, _LARGE_READS, _DECODES = 16, 3, 3
 """What a probe does at most: the first batch waits for it."""
 _LEAST_ALPHA = 2e-5
 """Seconds: a read of our own takes as long even out of memory."""
@@ -135,10 +135,11 @@ def _probe_files(paths: Sequence[Path], seconds: float) -> tuple[float, float]:
 
 def _timed(descriptor: int, offsets: Sequence[int], count: int, seconds: float) -> list[float]:
     taken: list[float] = []
+    buffer = np.zeros(count, np.uint8)  # touched, so that pages are not counted
     stop = time.perf_counter() + seconds
     for offset in offsets:
         start = time.perf_counter()
-        os.pread(descriptor, count, offset)
+        os.preadv(descriptor, [buffer.data], offset)
         taken.append(time.perf_counter() - start)
         if start > stop and len(taken) >= _FEWEST:
             break
