@@ -68,9 +68,9 @@ _EXECUTED = """
 
 {nodes} ranks, 16 samples of 64 KB a rank and step, the same shuffles; buffers of all ranks together hold a
 part c. Every policy is a plan of our own pipeline: the same reads, threads and slots, each operation sleeping
-as above. {ranks} of the ranks run, one after the other, each with a storage of its own; seconds of the
-slowest for an epoch in which buffers are full: the sixth, the third of ours. Rows from the memory of peers
-cost nothing, and the others may hold {staging} batches in flight on top of their buffers, ours may not.
+as above. {ranks} of the ranks run, one after the other, each with a storage of its own; seconds of one
+(of the slowest) for an epoch in which buffers are full: the sixth, the third of ours. Rows from the memory of
+peers cost nothing, and the others may hold {staging} batches in flight on top of their buffers, ours may not.
 Policies as in the next section.
 """
 _WORKLOADS = """
@@ -265,8 +265,9 @@ def _executed(rows: Sequence[ExecutedRow]) -> str:
     for storage, part in dict.fromkeys((row.storage, row.c) for row in rows):
         *others, ours = [row for row in rows if (row.storage, row.c) == (storage, part)]
         for row in (*others, ours):
-            ratio = "" if row is ours else _times(row.worst_s / ours.worst_s)
-            lines.append([storage, f"{part:g}", row.policy, f"{row.loads:.3f}", f"{row.worst_s:.2f}", ratio])
+            ratio = "" if row is ours else _times(row.mean_s / ours.mean_s)
+            seconds = f"{row.mean_s:.2f} ({row.worst_s:.2f})"
+            lines.append([storage, f"{part:g}", row.policy, f"{row.loads:.3f}", seconds, ratio])
     return table(["storage", "c", "policy", "loads / N", "s an epoch", "to sciflow"], lines)
 
 

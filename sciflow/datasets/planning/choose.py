@@ -31,7 +31,8 @@ _BLOCK_BYTES = 8 << 20
 """Bytes that one operation reads at most, as they are stored."""
 _DECODED_BYTES = 64 << 20
 """What they may decode to: one thread decodes a visit."""
-_FEWEST_BLOCKS = 48
+_FEWEST_BLOCKS, _FEWEST_VISITS = 24, 48
+"""Of a lap, and of an epoch: visits are what a lap is made of."""
 _STAND_IN = 4096
 _EXACT_UP_TO = 1 << 17
 _LAPS_TRIED = 12
@@ -159,7 +160,7 @@ def _elevator(header: Header) -> Option:
     seconds, best = min((_elevator_seconds(header, here, part, pinned), pinned) for pinned in tried)
     pins = min(math.ceil(best * here / unit), here // unit) * unit
     share = min(2 * max(part * here - pins, 0) / max(here - pins, 1), 1.0)
-    block = _block(header, here - pins)
+    block = _block(header, here - pins, share)
     return Option(
         strategy="elevator",
         seconds=seconds,
@@ -169,8 +170,8 @@ def _elevator(header: Header) -> Option:
     )
 
 
-def _block(header: Header, moving: int) -> int:
-    """Samples of a block, given those that are not pinned.
+def _block(header: Header, moving: int, share: float = 1.0) -> int:
+    """Samples of a block, given those that are not pinned and the part of an epoch that a lap lasts.
 
     A visit costs alpha, and what it takes waits half a block longer than it must, which shortens laps: with n
     samples and t seconds to read one, both together are least at ``sqrt(n alpha / t)``.
@@ -178,7 +179,8 @@ def _block(header: Header, moving: int) -> int:
     unit = header.layout.unit
     read = int(_BLOCK_BYTES / max(header.sample_bytes * min(header.stored_fraction, 1.0), 1.0))
     best = math.isqrt(int(moving * header.storage.alpha * unit / _chunk_seconds(header)))
-    wanted = min(read, _DECODED_BYTES // header.sample_bytes, best, moving // _FEWEST_BLOCKS)
+    fewest = max(_FEWEST_BLOCKS, math.ceil(_FEWEST_VISITS * share))
+    wanted = min(read, _DECODED_BYTES // header.sample_bytes, best, moving // fewest)
     return max(wanted // unit, 1) * unit
 
 
@@ -191,7 +193,7 @@ def _elevator_seconds(header: Header, here: int, part: float, pinned: float) -> 
     pass_over = unit * header.sample_bytes * header.stored_fraction / storage.beta
     jumps = storage.alpha / pass_over
     gap = pass_over * (1 - wanted) * (1 - (1 - wanted) ** jumps) / wanted
-    visits = moving / _block(header, int(moving)) / rho
+    visits = moving / _block(header, int(moving), rho) / rho
     seconds: float = moving * wanted / (unit * rho) * (gap + _chunk_seconds(header)) + visits * storage.alpha
     return seconds
 
