@@ -54,9 +54,11 @@ class Reader:
         for sample, pick, source in zip(
             rows, _of(plan.batch_ptr, plan.pick, step), _of(plan.batch_ptr, plan.source, step), strict=True
         ):
-            assert (pick >= 0) == (source == plan.node)
+            assert pick >= 0 or source != plan.node
             if pick >= 0:
                 assert self.held[pick] == sample
+                place = pick - len(plan.carried)
+                assert (place >= 0 and plan.arrives[place]) or source == plan.node
         sent = _of(plan.send_ptr, plan.send_ids, step)
         for sample, pick in zip(sent, _of(plan.send_ptr, plan.send_pick, step), strict=True):
             assert self.held[pick] == sample

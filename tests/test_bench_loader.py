@@ -12,12 +12,24 @@ pytest.importorskip("torch", reason="the loader's bench trains")
 pytest.importorskip("matplotlib", reason="the figures of the bench need matplotlib")
 
 from bench.loader import __main__ as command_line
+from bench.loader.executed import (
+    BATCH,
+    NODES,
+    ExecutedRow,
+    executed,
+    nopfs_turns,
+    plain_turns,
+    solar_turns,
+)
 from bench.loader.files import Shape, make
 from bench.loader.measure import Row, measured
 from bench.loader.page import write_page
+from bench.loader.policies import nopfs, solar_as_released
 from bench.loader.readers import Running, readers_of
 from bench.loader.training import TrainingRow
 from bench.loader.workloads import PolicyRow
+from sciflow.datasets.planning import StorageModel
+from sciflow.datasets.planning.order import FeistelOrder
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -53,6 +65,35 @@ def test_all_readers_deliver_the_same_batches(tmp_path: Path, shape: Shape) -> N
     assert all(each == expected for each in found.values())
 
 
+def test_policies_are_executed_on_the_same_samples(tmp_path: Path) -> None:
+    path = make(Shape("contiguous", (16, 16), BATCH), tmp_path, 2 << 20)
+    rows = list(executed(path, 0.5, StorageModel(alpha=0, beta=1e12), ranks=2))  # looks at every batch
+    assert [row.policy.split(",")[0] for row in rows] == [
+        "DataLoader",
+        "NoPFS",
+        "SOLAR as released",
+        "sciflow",
+    ]
+    assert rows[0].loads == 1
+    assert all(row.loads < 1 for row in rows[1:3])
+
+
+def test_executed_policies_read_what_counted_ones_load() -> None:
+    order = FeistelOrder(4096, 0)
+    epochs = [order.permutation(epoch).astype(np.int64) for epoch in range(4)]
+    sizes = {"nodes": NODES, "batch": BATCH, "slots": 200}
+    counted = {
+        nopfs_turns: nopfs(epochs, **sizes).loads,
+        solar_turns: solar_as_released(epochs, **sizes).loads,
+    }
+    for policy, loads in {plain_turns: (4096,) * 4, **counted}.items():
+        found = [[turn for rank in turns for turn in rank] for turns in policy(epochs, **sizes)]
+        reads = [sum(len(turn.read) for turn in each) for each in found]
+        assert reads == pytest.approx(loads, rel=0.01)  # SOLAR's buffer is emptied behind a step, not within
+        for each, whole in zip(found, epochs, strict=True):
+            assert sorted(sample for turn in each for sample in turn.ids) == sorted(whole.tolist())
+
+
 def test_a_row_counts_what_was_delivered(tmp_path: Path) -> None:
     shape = Shape("contiguous", (64, 64), 8)
     path = make(shape, tmp_path, 4 << 20)
@@ -73,6 +114,7 @@ def test_the_page_is_that_of_the_results(tmp_path: Path) -> None:
     write_page(
         rows,
         command_line._read(results / "training.csv", TrainingRow),
+        command_line._read(results / "policies.csv", ExecutedRow),
         command_line._read(results / "workloads.csv", PolicyRow),
         json.loads((results / "machine.json").read_text()),
         page,

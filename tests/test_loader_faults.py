@@ -6,8 +6,12 @@ import ctypes
 import errno
 import gc
 import itertools
+import multiprocessing
 import os
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -164,3 +168,88 @@ def test_a_loader_may_be_closed_at_any_time(tmp_path: Path) -> None:
             for _ in zip(range(steps), batches, strict=False):
                 pass
         batches.close()
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts /proc/self/fd")
+def test_loaders_leave_no_descriptors_threads_or_shared_memory(tmp_path: Path) -> None:
+    source = stored(tmp_path / "a.h5")
+    epochs(loader(source), 1)  # keeps the file open, as sources do
+    gc.collect()
+    threads, opened = threading.active_count(), descriptors()
+
+    def fails(_: int) -> None:
+        raise OSError(errno.EIO, "the storage is away")
+
+    for turn in range(12):
+        batches = loader(source, on_read=fails if turn % 3 == 2 else None, prefetch=turn % 2)
+        try:
+            for _ in zip(range(turn), batches, strict=False):
+                pass
+        except OSError:
+            pass
+        if turn % 2:
+            batches.close()  # or is forgotten
+        del batches
+    gc.collect()
+    for _ in range(200):  # a forgotten loader's threads end when its finalizer has run
+        if threading.active_count() == threads:
+            break
+        time.sleep(0.02)
+    assert threading.active_count() == threads
+    assert descriptors() == opened
+
+
+IN_A_CELL = """
+import sys
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+cells = [
+    "from sciflow.datasets import SolarLoader",
+    "from sciflow.datasets.sources import HDF5Source",
+    "source = HDF5Source(PATH, 'x')",
+    "loader = SolarLoader(source, batch_size=16, buffer_bytes=1 << 20, as_numpy=True, progress=True)",
+    "first = next(iter(loader))['x'].shape",
+    "rows = sum(len(batch['x']) for batch in loader)",  # the cell is run again: the epoch begins anew
+    "rows = sum(len(batch['x']) for batch in loader)",
+]
+shell.user_ns["PATH"] = sys.argv[1]
+for cell in cells:
+    shell.run_cell(cell).raise_error()
+print(shell.user_ns["first"], shell.user_ns["rows"])
+"""
+
+
+def test_a_notebook_may_leave_a_loader_open(tmp_path: Path) -> None:
+    pytest.importorskip("IPython")
+    pytest.importorskip("torch")
+    stored(tmp_path / "a.h5")
+    command = [sys.executable, "-c", IN_A_CELL, str(tmp_path / "a.h5")]
+    found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.splitlines()[-1] == f"(16, 1024) {N}"
+
+
+def _rows(path: str, box: Any) -> None:
+    with loader(HDF5Source(path, "x")) as batches:
+        box.put(sum(len(batch["x"]) for batch in batches))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_process_makes_a_loader_of_its_own(tmp_path: Path, method: str) -> None:
+    source = stored(tmp_path / "a.h5")
+    context: Any = multiprocessing.get_context(method)
+    with loader(source) as batches:
+        next(iter(batches))  # its threads run while the process starts
+        box = context.Queue()
+        child = context.Process(target=_rows, args=(str(tmp_path / "a.h5"), box))
+        child.start()
+        assert box.get(timeout=100) == N
+        child.join(60)
+        assert child.exitcode == 0
+        epochs(batches, 1)
+    box.close()
+    box.join_thread()

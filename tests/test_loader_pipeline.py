@@ -15,7 +15,9 @@ import zarr
 from numpy.typing import NDArray
 
 from sciflow.datasets.loading import LocalExchange
-from sciflow.datasets.loading.pipeline import Closed, Pipeline, Step, joined_visits
+from sciflow.datasets.loading.flight import Grain, reads_of
+from sciflow.datasets.loading.head import Start
+from sciflow.datasets.loading.pipeline import Closed, Pipeline, Step
 from sciflow.datasets.planning import Plan, StorageModel, make_plan
 from sciflow.datasets.sources import HDF5Source, NpySource, Reading, Source, ZarrSource
 from sciflow.errors import Corrupt, InvalidArgument
@@ -104,24 +106,85 @@ def test_counters_are_those_of_the_plan(tmp_path: Path) -> None:
     assert loads / 8 <= pipeline.stats.decodes <= decodes
 
 
-def test_visits_of_a_step_are_read_together(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unit", [1, 8])
+def test_visits_of_a_step_are_read_together_and_in_parts(tmp_path: Path, unit: int) -> None:
     source = stored(tmp_path, "npy")
     plan = planned(source, 1.0, strategy="pin")
     epoch = next(plan.epochs(0))
-    for together in (1, 5, 10**6):
-        starts = joined_visits(epoch, together)
+    due = np.repeat(epoch.visit_due, np.diff(epoch.visit_ptr))
+    for units in (1, 5, 10**6):
+        starts = reads_of(epoch, Grain(unit, units))
         assert starts[0] == 0
-        assert starts[-1] == len(epoch.visit_due)
+        assert starts[-1] == len(epoch.visit_ids)
         for first, stop in itertools.pairwise(starts.tolist()):
-            assert len(set(epoch.visit_due[first:stop])) == 1
-            picks = epoch.visit_ids[epoch.visit_ptr[first] : epoch.visit_ptr[stop]]
-            assert (np.diff(picks) > 0).all()
-            assert len(picks) < together + np.diff(epoch.visit_ptr).max()
+            assert len(set(due[first:stop])) == 1
+            assert (np.diff(epoch.visit_ids[first:stop]) > 0).all()
+            assert len(set(epoch.visit_ids[first:stop] // unit)) <= max(1.5 * units, 1)
+        cut = starts[1:-1]
+        together = epoch.visit_ids[cut] // unit == epoch.visit_ids[cut - 1] // unit
+        assert not (together & (due[cut] == due[cut - 1])).any()  # no chunk is cut
     assert len(starts) - 1 == len(set(epoch.visit_due))
     pipeline = Pipeline(source, plan.epochs(0, stop=1), plan.header.slots)
     list(steps_of(pipeline, plan.header.steps))
     pipeline.close()
     assert pipeline.stats.ops < pipeline.stats.loads / 4
+
+
+class Late:
+    """Plans that come when they are let."""
+
+    def __init__(self, plan: Plan, start: tuple[int, int], stop: int) -> None:
+        self.wait = threading.Event()
+        self._plans = plan.epochs(0, start=start, stop=stop)
+
+    def __iter__(self) -> Iterator[Any]:
+        assert self.wait.wait(30)
+        yield from self._plans
+
+
+@pytest.mark.parametrize("strategy", ["pin", "bof", "elevator"])
+@pytest.mark.parametrize("kind", ["npy", "gzip"])
+@pytest.mark.parametrize("early", [0, 1, 3, N // G])
+def test_batches_do_not_wait_for_the_plan(tmp_path: Path, strategy: Any, kind: str, early: int) -> None:
+    source = stored(tmp_path, kind)
+    plan = planned(source, 0.6, strategy=strategy)
+    start, steps = (1, 2), plan.header.steps
+    late = Late(plan, start, stop=4)
+    begin = Start(*start, steps, lambda step: plan.batch(1, step, 0), chunked=kind == "gzip")
+    pipeline = Pipeline(source, iter(late), plan.header.slots, start=begin)
+    possible = min(plan.header.slots // G, steps - start[1] - 1)  # room for them, and never the last one
+    try:
+        taken = list(steps_of(pipeline, min(early, possible)))
+        late.wait.set()
+        taken += steps_of(pipeline, 3 * steps - start[1] - len(taken))
+        assert pipeline.next() is None
+        stats = pipeline.stats
+    finally:
+        late.wait.set()
+        pipeline.close()
+    for count, step in enumerate(taken, start[1]):
+        assert (step.epoch - 1, step.step) == divmod(count, steps)
+        np.testing.assert_array_equal(step.ids, plan.ids(step.epoch, step.step))
+    assert stats.loads == sum(len(each.visit_ids) for each in plan.epochs(0, start=start, stop=4))
+    assert stats.delivered == len(taken) * G
+    assert stats.peak_slots <= plan.header.slots
+
+
+def test_a_batch_with_a_sample_twice_waits_for_the_plan(tmp_path: Path) -> None:
+    small = stored(tmp_path, "npy")
+    plan = make_plan(
+        small,
+        global_batch_size=2 * N,
+        buffer_bytes=4 * N * small.sample_bytes,
+        tail="pad",
+        order="feistel",
+        storage=StorageModel(),
+    )
+    begin = Start(0, 0, plan.header.steps, lambda step: plan.batch(0, step, 0))
+    pipeline = Pipeline(small, plan.epochs(0, stop=1), plan.header.slots, start=begin)
+    (step,) = steps_of(pipeline, 1)
+    pipeline.close()
+    np.testing.assert_array_equal(step.ids, plan.ids(0, 0))
 
 
 def test_a_start_in_the_middle_reads_what_it_needs(tmp_path: Path) -> None:
@@ -161,6 +224,39 @@ def test_nodes_together_deliver_the_global_batch(tmp_path: Path, overflow: Any, 
     assert [len(f) for f in found] == [total] * nodes
     moved = sum(pipeline.stats.moved for pipeline in pipelines)
     assert (moved > 0) == (overflow == "peer")
+    assert all(pipeline.stats.peak_slots <= plan.header.slots for pipeline in pipelines)
+
+
+@pytest.mark.parametrize("start", [(0, 0), (1, 3), (2, 3)])
+def test_guests_are_kept_and_used(tmp_path: Path, start: tuple[int, int]) -> None:
+    source, nodes = stored(tmp_path, "npy"), 3
+    plan = planned(source, 1.12, num_nodes=nodes)
+    assert plan.header.guests > 0
+    stop = start[0] + 4
+    total = 4 * plan.header.steps - start[1]
+    exchanges = LocalExchange.between(nodes)
+    pipelines = [
+        Pipeline(source, plan.epochs(node, start, stop), plan.header.slots, exchange=exchanges[node])
+        for node in range(nodes)
+    ]
+    found: list[list[Step]] = [[] for _ in range(nodes)]
+    threads = [
+        threading.Thread(target=lambda n=n: found[n].extend(steps_of(pipelines[n], total)))
+        for n in range(nodes)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    for pipeline in pipelines:
+        pipeline.close()
+    assert [len(each) for each in found] == [total] * nodes
+    for parts in zip(*found, strict=True):
+        together = np.sort(np.concatenate([part.ids for part in parts]))
+        np.testing.assert_array_equal(together, np.sort(plan.ids(parts[0].epoch, parts[0].step)))
+    epochs = [epoch for node in range(nodes) for epoch in plan.epochs(node, start, stop)]
+    assert any(epoch.arrives.any() for epoch in epochs)
+    assert sum(p.stats.loads for p in pipelines) == sum(int((~epoch.arrives).sum()) for epoch in epochs)
     assert all(pipeline.stats.peak_slots <= plan.header.slots for pipeline in pipelines)
 
 

@@ -75,6 +75,26 @@ def test_nodes_together_assemble_every_batch(strategy: str, tail: str, nodes: in
             assert Counter(assembled) == Counter(expected)
 
 
+@pytest.mark.parametrize("tail", ["drop", "short", "pad"])
+@pytest.mark.parametrize("start", [(0, 0), (0, 5), (1, 5)])
+def test_guests_change_moves_and_not_batches(tail: str, start: tuple[int, int]) -> None:
+    plan = plan_of(1003, part=1.1, nodes=4, tail=tail)
+    assert plan.header.guests > 0
+    expected = reference(plan, start[0] + 3)[start[0] * plan.header.steps + start[1] :]
+    found = replay(plan, 3, start)[start[1] :]
+    for assembled, wanted in zip(found, expected, strict=True):
+        assert Counter(assembled) == Counter(wanted)
+
+
+def test_guests_of_an_order_that_ends(tmp_path: Path) -> None:
+    lists = np.stack([np.random.default_rng(epoch).permutation(1000) for epoch in range(3)])
+    np.save(tmp_path / "order.npy", lists)
+    plan = plan_of(1000, part=1.1, nodes=4, order=f"explicit:{tmp_path / 'order.npy'}")
+    assert plan.header.guests > 0
+    for assembled, wanted in zip(replay(plan, 3), reference(plan, 3), strict=True):
+        assert Counter(assembled) == Counter(wanted)
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_chunks_change_reads_and_not_batches(strategy: str) -> None:
     plan = plan_of(1003, part=0.4, nodes=3, m=16, strategy=strategy, tail="short")

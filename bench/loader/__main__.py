@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from rich.console import Console
 
+from bench.loader.executed import ExecutedRow, executed
 from bench.loader.files import FIELD, SHAPES, Shape, field_files, make
 from bench.loader.measure import Row, measured
 from bench.loader.page import write_page
@@ -26,7 +27,9 @@ from sciflow.datasets.planning import StorageModel
 
 ROOT = Path(__file__).resolve().parents[2]
 SLOW = (StorageModel(alpha=1e-3, beta=1e9), StorageModel(alpha=5e-3, beta=3e8))
-PARTS = ("cold", "slow", "field", "training", "workloads")
+PARTS = ("cold", "slow", "field", "training", "policies", "workloads")
+_POLICIES_AT = 8
+"""Times the size of the other files: it is shared by eight ranks."""
 T = TypeVar("T")
 
 
@@ -47,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for path in write_page(
         [row for part in ("cold", "slow", "field") for row in _read(options.out / f"{part}.csv", Row)],
         _read(options.out / "training.csv", TrainingRow),
+        _read(options.out / "policies.csv", ExecutedRow),
         _read(options.out / "workloads.csv", PolicyRow),
         json.loads((options.out / "machine.json").read_text()),
         options.page,
@@ -62,7 +66,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=1.2, help="of steady state a reader at most")
     parser.add_argument("--shapes", default="", help="part of the name of a shape; default all")
     parser.add_argument(
-        "--parts", default=",".join(PARTS), help="what to measure; empty: only write the page"
+        "--only",
+        "--parts",
+        dest="parts",
+        default=",".join(PARTS),
+        help=f"what to measure, of {', '.join(PARTS)}; the rest stays; empty: only the page",
     )
     parser.add_argument(
         "--folder", type=Path, default=ROOT / "out" / "bench" / "loader", help="for the files"
@@ -112,9 +120,9 @@ def _field(options: argparse.Namespace, console: Console) -> Iterator[Row]:
     """An evolving field, raw and as SZ chunks within a thousandth of its range."""
     from bench.loader.readers import field_readers
 
-    raw, small = field_files(options.folder, options.mib << 20, 1e-3)
+    files = field_files(options.folder, options.mib << 20, 1e-3)
     for model in (None, *SLOW):
-        for name, (path, reader) in field_readers(raw, small, FIELD.batch, model).items():
+        for name, (path, reader) in field_readers(files, FIELD.batch, model).items():
             labels = (_label(model) if model else "cold", "evolving field", name, 0)
             size = options.mib << 20
             yield _told(measured(labels, reader, path, cold=model is None, seconds=3.0, size=size), console)
@@ -125,6 +133,15 @@ def _training(options: argparse.Namespace, console: Console) -> Iterator[Trainin
     path = make(shape, options.folder, options.mib << 20)  # 48 steps take 96 MiB
     for model in (None, SLOW[0]):
         for row in trained(path, shape, model):
+            console.print(row)
+            yield row
+
+
+def _policies(options: argparse.Namespace, console: Console) -> Iterator[ExecutedRow]:
+    """Policies of other loaders as plans of our executor, on slow storage."""
+    path = make(SHAPES[1], options.folder, _POLICIES_AT * options.mib << 20)
+    for part in (0.25, 0.5):
+        for row in executed(path, part, SLOW[0]):
             console.print(row)
             yield row
 
@@ -141,6 +158,7 @@ _PARTS: dict[str, Any] = {
     "slow": _slow,
     "field": _field,
     "training": _training,
+    "policies": _policies,
     "workloads": _workloads,
 }
 

@@ -6,12 +6,14 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["FIELD", "SHAPES", "Shape", "field_files", "make", "paths_of"]
 
+Level = Literal["fast", "balanced"]
 Values = NDArray[np.float32]
 _AT_ONCE = 16 << 20
 
@@ -86,42 +88,45 @@ def tagged(shape: Shape, samples: int) -> Iterator[Values]:
         yield values
 
 
-def field_files(folder: Path, size: int, bound: float) -> tuple[Path, Path]:
-    """One evolving field as a contiguous HDF5 file and as a Zarr array of `sciflow.sz` chunks."""
+def field_files(folder: Path, size: int, bound: float) -> dict[str, Path]:
+    """One evolving field as a contiguous HDF5 file and as Zarr arrays of `sciflow.sz` chunks, by level."""
+    samples = size // FIELD.sample_bytes // 256 * 256
+    found = {"raw HDF5": folder / f"{size >> 20}" / "field.h5"}
+    levels: dict[str, Level] = {f"SZ {level}": level for level in ("fast", "balanced")}
+    for name, level in levels.items():
+        found[name] = folder / f"{size >> 20}" / f"field-{bound:g}-{level}.zarr"
+    for name, path in found.items():
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            half = path.with_suffix(".part")
+            if path.suffix == ".h5":
+                _write_hdf5(Shape("field", FIELD.side, FIELD.batch), half, samples, _waves(samples))
+            else:
+                _write_sz(half, samples, bound, levels[name])
+            half.rename(path)
+        _flush(path)
+    return found
+
+
+def _write_sz(path: Path, samples: int, bound: float, level: Level) -> None:
     import zarr
 
     from sciflow import Bound
     from sciflow.codecs.zarr import SZ
 
-    samples = size // FIELD.sample_bytes // 256 * 256
-    raw, small = (
-        folder / f"{size >> 20}" / "field.h5",
-        folder / f"{size >> 20}" / f"field-{bound:g}-shards.zarr",
+    array = zarr.create_array(
+        path,
+        shape=(samples, *FIELD.side),
+        chunks=(FIELD.chunk, *FIELD.side),
+        shards=(256, *FIELD.side),
+        dtype="f4",
+        serializer=SZ(Bound.abs(2 * bound), level=level),  # the field runs from -1 to 1
+        compressors=None,
     )
-    raw.parent.mkdir(parents=True, exist_ok=True)
-    if not raw.exists():
-        half = raw.with_suffix(".part")
-        _write_hdf5(Shape("field", FIELD.side, FIELD.batch), half, samples, _waves(samples))
-        half.rename(raw)
-    if not small.exists():
-        half = small.with_suffix(".part")
-        array = zarr.create_array(
-            half,
-            shape=(samples, *FIELD.side),
-            chunks=(FIELD.chunk, *FIELD.side),
-            shards=(256, *FIELD.side),
-            dtype="f4",
-            serializer=SZ(Bound.abs(2 * bound)),  # the field runs from -1 to 1
-            compressors=None,
-        )
-        first = 0
-        for values in _waves(samples):
-            array[first : first + len(values)] = values
-            first += len(values)
-        half.rename(small)
-    for path in (raw, small):
-        _flush(path)
-    return raw, small
+    first = 0
+    for values in _waves(samples):
+        array[first : first + len(values)] = values
+        first += len(values)
 
 
 def _waves(samples: int) -> Iterator[Values]:

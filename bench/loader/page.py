@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bench.loader.executed import NODES, RANKS_RUN, STAGING, ExecutedRow
 from bench.loader.files import SHAPES
 from bench.loader.measure import Row
 from bench.loader.training import TrainingRow
@@ -49,11 +50,11 @@ _FIELD = """
 ## Compressed samples
 
 An evolving field (sixty waves, noise of 1e-4, 64 KB a sample), as contiguous HDF5 and as `sciflow.sz`
-chunks of 16 samples in shards of 256 in Zarr within 1e-3 of its range.
-*x*: to raw HDF5 by the same reader; *read*: bytes
-read over bytes delivered, first epoch included. Decoding costs processor time, which a slow storage pays
-back and a local disk does not.
+chunks of 16 samples in shards of 256 in Zarr within 1e-3 of its range, at two levels. *x*: to raw HDF5 by the
+same reader; *bytes read* over bytes delivered, and processor time of all threads: raw / fast / balanced, with
+the first epoch.
 """
+_STORED = ("raw HDF5", "SZ fast", "SZ balanced")
 _TRAINING = """
 ## Training
 
@@ -61,6 +62,16 @@ A network of three convolutions, 32 samples of 64 KB a step, one thread; means o
 epoch, the quicker of two runs in turn. *wait* is what the training loop waits for a batch.
 On emulated storage each
 worker of a DataLoader has a device of its own, so that two read at once; SolarLoader has one.
+"""
+_EXECUTED = """
+## Other policies in the same executor
+
+{nodes} ranks, 16 samples of 64 KB a rank and step, the same shuffles; buffers of all ranks together hold a
+part c. Every policy is a plan of our own pipeline: the same reads, threads and slots, each operation sleeping
+as above. {ranks} of the ranks run, one after the other, each with a storage of its own; seconds of one
+(of the slowest) for an epoch in which buffers are full: the sixth, the third of ours. Rows from the memory of
+peers cost nothing, and the others may hold {staging} batches in flight on top of their buffers, ours may not.
+Policies as in the next section.
 """
 _WORKLOADS = """
 ## The workloads of the paper, counted
@@ -84,6 +95,7 @@ Medians; counters are for each delivered sample or byte, with the first epoch; a
 def write_page(
     rows: Sequence[Row],
     training: Sequence[TrainingRow],
+    executed: Sequence[ExecutedRow],
     policies: Sequence[PolicyRow],
     machine: dict[str, Any],
     page: Path,
@@ -108,6 +120,8 @@ def write_page(
         text += [_FIELD, _field(field)]
     if training:
         text += [_TRAINING, _training(training)]
+    if executed:
+        text += [_EXECUTED.format(nodes=NODES, ranks=RANKS_RUN, staging=STAGING), _executed(executed)]
     if policies:
         text += [_WORKLOADS, _workloads(policies)]
     if cold:
@@ -219,23 +233,21 @@ def _field(rows: Sequence[Row]) -> str:
     lines = []
     for part in dict.fromkeys(row.part for row in rows):
         for reader in ("FieldDataset, 0 workers", "solar 50%"):
-            raw, small = (
-                next(row for row in rows if (row.part, row.reader) == (part, f"{name}: {reader}"))
-                for name in ("raw HDF5", "SZ in Zarr")
-            )
+            mine = {row.reader: row for row in rows if row.part == part}
+            raw, *small = (mine[f"{name}: {reader}"] for name in _STORED)
+            every = (raw, *small)
             lines.append(
                 [
                     part,
                     reader,
                     f"{raw.mbs:.0f}",
-                    f"{small.mbs:.0f} ({_times(small.mbs / raw.mbs)})",
-                    f"{raw.bytes:.2f} / {small.bytes:.2f}",
-                    f"{raw.cpu:.2g} / {small.cpu:.2g}",
+                    *(f"{each.mbs:.0f} ({_times(each.mbs / raw.mbs)})" for each in small),
+                    " / ".join(f"{each.bytes:.2f}" for each in every),
+                    " / ".join(f"{each.cpu:.2g}" for each in every),
                 ]
             )
-    return table(
-        ["storage", "reader", "raw, MB/s", "SZ, MB/s", "read, raw / SZ", "CPU s/GB, raw / SZ"], lines
-    )
+    head = ["storage", "reader", *(f"{name}, MB/s" for name in _STORED)]
+    return table([*head, "bytes read", "CPU s/GB"], lines)
 
 
 def _training(rows: Sequence[TrainingRow]) -> str:
@@ -246,6 +258,17 @@ def _training(rows: Sequence[TrainingRow]) -> str:
         wait = f"{row.wait_ms:.2f} ({100 * row.wait_ms / row.step_ms:.1f} %)"
         lines.append([storage, reader, f"{row.step_ms:.1f}", wait, f"{row.loss:.6f}"])
     return table(["storage", "reader", "step, ms", "wait, ms", "loss"], lines)
+
+
+def _executed(rows: Sequence[ExecutedRow]) -> str:
+    lines = []
+    for storage, part in dict.fromkeys((row.storage, row.c) for row in rows):
+        *others, ours = [row for row in rows if (row.storage, row.c) == (storage, part)]
+        for row in (*others, ours):
+            ratio = "" if row is ours else _times(row.mean_s / ours.mean_s)
+            seconds = f"{row.mean_s:.2f} ({row.worst_s:.2f})"
+            lines.append([storage, f"{part:g}", row.policy, f"{row.loads:.3f}", seconds, ratio])
+    return table(["storage", "c", "policy", "loads / N", "s an epoch", "to sciflow"], lines)
 
 
 def _workloads(rows: Sequence[PolicyRow]) -> str:

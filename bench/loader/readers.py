@@ -11,7 +11,7 @@ ours                SolarLoader with a buffer of 10 to 90 %
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -233,11 +233,11 @@ def emulated_readers(shape: Shape, path: Path, model: StorageModel, *, pins: boo
 
 
 def field_readers(
-    raw: Path, small: Path, batch: int, model: StorageModel | None
+    files: Mapping[str, Path], batch: int, model: StorageModel | None
 ) -> dict[str, tuple[Path, Reader]]:
     """The same samples from raw HDF5 and from SZ chunks, by FieldDataset and with half of them in memory."""
     found: dict[str, tuple[Path, Reader]] = {}
-    for name, path in (("raw HDF5", raw), ("SZ in Zarr", small)):
+    for name, path in files.items():
         slow = EmulatedStorage(model.alpha, model.beta) if model else None
         source = open_file(path)
         gap = model.gap_bytes if model else 64 << 10

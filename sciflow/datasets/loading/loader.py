@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from sciflow.datasets.loading.flight import Grain
+from sciflow.datasets.loading.head import Start
 from sciflow.datasets.loading.pipeline import Pipeline, Step
 from sciflow.datasets.loading.position import Position, load_position, save_position
 from sciflow.datasets.loading.prefetch import Ahead
@@ -20,13 +23,18 @@ from sciflow.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from sciflow.datasets.loading.exchange import Exchange
-    from sciflow.datasets.planning import Plan
+    from sciflow.datasets.planning import Header, Plan
     from sciflow.datasets.sources.base import Source
     from sciflow.datasets.sources.fields import FieldSpec
 
 __all__ = ["SolarLoader"]
 
 Sample = dict[str, NDArray[Any]]
+_MOST_THREADS = 4
+_OPERATIONS = 8
+"""A read lasts as long as so many operations, about."""
+_OUR_TIME = 1e-4
+"""Seconds that we need for a read besides."""
 
 
 @dataclass(slots=True)
@@ -89,8 +97,9 @@ class SolarLoader:
         Whether a last batch that is not full is left out; only without a plan.
     node : int, optional
         Node of the plan; from torch.distributed or ``RANK`` where it is not given.
-    threads : int
-        Threads that read and decode. More than cores does not help compressed data.
+    threads : int, optional
+        Threads that read and decode; where it is not given, four for samples that are stored as they are, as
+        most of their time is waiting, and as many as cores, at most four, for chunks that are decoded.
     prefetch : int
         Batches that are assembled ahead, in a thread; 0 for none.
     transform : callable, optional
@@ -141,7 +150,7 @@ class SolarLoader:
         seed: int = 0,
         drop_last: bool = True,
         node: int | None = None,
-        threads: int = 2,
+        threads: int | None = None,
         prefetch: int = 2,
         transform: Callable[[Sample, np.random.Generator], Any] | None = None,
         collate_fn: Callable[[list[Any]], Any] | None = None,
@@ -154,6 +163,8 @@ class SolarLoader:
     ) -> None:
         if (plan is None) == (batch_size is None):
             raise InvalidArgument("give either a plan or a batch_size")
+        if threads is None:
+            threads = _MOST_THREADS if not source.layout.filtered else min(_cores(), _MOST_THREADS)
         if threads < 1 or prefetch < 0:
             raise InvalidArgument(f"threads={threads}, prefetch={prefetch}: expected at least 1 and 0")
         if plan is None:
@@ -281,13 +292,21 @@ class SolarLoader:
         return self._held.running
 
     def _start(self, position: Position) -> _Running:
-        header = self.plan.header
+        plan, node, header = self.plan, self.node, self.plan.header
         pipeline = Pipeline(
             self.source,
-            iter(self.plan.epochs(self.node, start=(position.epoch, position.step))),
+            iter(plan.epochs(node, start=(position.epoch, position.step))),
             header.slots,
             threads=self._threads,
             gap_bytes=header.gap_bytes,
+            grain=_grain(header),
+            start=Start(
+                position.epoch,
+                position.step,
+                header.steps,
+                lambda step: plan.batch(position.epoch, step, node),
+                chunked=header.layout.unit > 1,
+            ),
             on_read=self._on_read,
             exchange=self._exchange,
             empty=None if self._numpy else _Tensors(self._pin),
@@ -309,6 +328,19 @@ class SolarLoader:
         from sciflow.datasets.loading.bar import bar
 
         return bar(f"epoch {epoch}", len(self), self._next.step, on=self._progress)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _grain(header: Header) -> Grain:
+    """Reads that last so long that the time of an operation, and our own, is a small part of it."""
+    layout, storage = header.layout, header.storage
+    decode = storage.decode if layout.filtered else 0.0
+    chunk = layout.unit * header.sample_bytes * (layout.stored_fraction / storage.beta + decode)
+    return Grain(layout.unit, max(1, math.ceil(_OPERATIONS * max(storage.alpha, _OUR_TIME) / chunk)))
 
 
 def _plan(source: Source, batch_size: int, buffer_bytes: int, seed: int, drop_last: bool) -> Plan:

@@ -2,15 +2,16 @@
 
 ```
 planner thread ─▶ EpochPlan, one ahead
-                     │ visits, in order
-reader threads ──▶ take slots for a whole visit (turnstile) ─▶ Source.read_into ─▶ complete
-                                                                                     │ need[t] visits complete
+                     │ reads, in order
+reader threads ──▶ take slots for a whole read (turnstile) ─▶ Source.read_into ─▶ complete
+                                                                                     │ need(t) reads complete
 consumer ─────────────────────────────────────────────────▶ gather step t ─▶ free its slots
 ```
 
 Slots are taken in the order of the visits by one thread at a time, and the plan promises that the visits
 which step t needs fit beside whatever is still held, so that nobody waits for ever. An epoch's last visits
-and the next epoch's first ones overlap.
+and the next epoch's first ones overlap. Until the first plan is there, batches are read as they are asked
+for (`Head`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +31,8 @@ from numpy.typing import NDArray
 
 from sciflow.datasets.loading.arena import SlotStack, page_aligned
 from sciflow.datasets.loading.exchange import Exchange
+from sciflow.datasets.loading.flight import Flight, Grain
+from sciflow.datasets.loading.head import Head, Start
 from sciflow.datasets.loading.stats import LoaderStats, Timeline
 from sciflow.datasets.sources.reading import Reading
 from sciflow.errors import InvalidArgument
@@ -39,9 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Closed", "Pipeline", "Step"]
 
-_JOINED_BYTES = 4 << 20
-"""Visits that are due at the same step are read together while they hold fewer bytes."""
-
+Ints = NDArray[np.int64]
 Rows = dict[str, NDArray[Any]]
 Empty = Callable[["FieldSpec", int], NDArray[Any]]
 
@@ -71,66 +74,6 @@ class Step:
     rows: Rows
 
 
-def joined_visits(plan: EpochPlan, together: int) -> NDArray[np.int64]:
-    """Visits at which a read begins, and the number of visits behind them.
-
-    Neighbours that are due at the same step become one, so that its reads merge: the plan has room for all of
-    them at once. Their samples ascend still.
-
-    Parameters
-    ----------
-    plan : EpochPlan
-        Whose visits.
-    together : int
-        Samples after which another read begins.
-
-    Returns
-    -------
-    ndarray, int64, shape (reads + 1,)
-    """
-    due, first = plan.visit_due, plan.visit_ptr[:-1]
-    if not len(due):
-        return np.zeros(1, np.int64)
-    fresh = np.append(True, np.diff(due) != 0)
-    part = (first - first[fresh][np.cumsum(fresh) - 1]) // together
-    fresh[1:] |= np.diff(part) != 0
-    return np.append(np.flatnonzero(fresh), len(due))
-
-
-class _Flight:
-    """An epoch that is being read or consumed."""
-
-    def __init__(self, plan: EpochPlan, together: int) -> None:
-        self.plan = plan
-        starts = joined_visits(plan, together)
-        self.visit_ptr = plan.visit_ptr[starts]
-        self.need = np.searchsorted(starts[:-1], plan.need)
-        self.visits = len(starts) - 1
-        self.carried = len(plan.carried)
-        self.slots = np.full(self.carried + len(plan.visit_ids), -1, np.int64)
-        self.adopted = self.carried == 0
-        self.next_visit = 0  # the next to get slots
-        self.complete = 0  # all visits below are read
-        self._read = np.zeros(self.visits, np.bool_)
-
-    @property
-    def allotted(self) -> bool:
-        return self.next_visit == self.visits
-
-    def picks(self, visit: int) -> slice:
-        first, stop = self.visit_ptr[visit : visit + 2].tolist()
-        return slice(self.carried + first, self.carried + stop)
-
-    def finish(self, visit: int) -> None:
-        self._read[visit] = True
-        while self.complete < self.visits and self._read[self.complete]:
-            self.complete += 1
-
-    def adopt(self, before: _Flight) -> None:
-        self.slots[: self.carried] = before.slots[before.plan.carry_out]
-        self.adopted = True
-
-
 class Pipeline:
     """Batches of one node, in order, without an end unless the plans have one.
 
@@ -146,6 +89,11 @@ class Pipeline:
         Threads that read.
     gap_bytes : int
         Reads with at most so many bytes between them are merged.
+    grain : Grain
+        How much a thread reads at a time.
+    start : Start, optional
+        The batches to begin with before the first plan is there; without effect with an exchange, where all
+        nodes go by their plans.
     on_read : callable, optional
         See `Reading`.
     exchange : Exchange, optional
@@ -164,6 +112,8 @@ class Pipeline:
         *,
         threads: int = 2,
         gap_bytes: int = 64 << 10,
+        grain: Grain = Grain(),  # noqa: B008 - frozen
+        start: Start | None = None,
         on_read: Callable[[int], None] | None = None,
         exchange: Exchange | None = None,
         empty: Empty | None = None,
@@ -176,8 +126,9 @@ class Pipeline:
         self._specs = source.spec
         self._arena = page_aligned(self._specs, slots)
         self._free, self._slots = SlotStack(slots), slots
-        self._together = max(1, _JOINED_BYTES // source.sample_bytes)
-        self._flights: deque[_Flight] = deque()
+        self._grain = grain
+        self._head = Head(start) if start is not None and exchange is None else None
+        self._flights: deque[Flight] = deque()
         self._planned = False  # no plan will follow
         self._error: BaseException | None = None
         self._closed = False
@@ -232,10 +183,14 @@ class Pipeline:
                 self._error = self._error or error
                 self._changed.notify_all()
 
+    @property
+    def _stopped(self) -> bool:
+        return self._closed or self._error is not None
+
     def _wait(self, ready: Callable[[], bool]) -> None:
         """Hold the lock and wait."""
         while not ready():
-            if self._error is not None or self._closed:
+            if self._stopped:
                 raise Closed
             self._changed.wait()
         if self._closed:
@@ -243,58 +198,79 @@ class Pipeline:
 
     def _plan(self) -> None:
         self._source.check()
+        if (head := self._head) is not None:
+            with self._changed:  # planning beside the first batch would keep its readers waiting for the GIL
+                self._wait(lambda: head.begun)
         for plan in self._plans:
             with self._changed:
+                flight = Flight(plan, self._grain)
+                self._follow(flight)
                 self._wait(lambda: len(self._flights) < 2)
-                self._flights.append(_Flight(plan, self._together))
+                self._flights.append(flight)
                 self._changed.notify_all()
             self._source.check()  # once an epoch, while the next one is planned
         with self._changed:
             self._planned = True
             self._changed.notify_all()
 
+    def _follow(self, flight: Flight) -> None:
+        """Hold the lock; let the first plan go on behind the batches that are read already."""
+        head = self._head
+        if head is None:
+            return
+        head.over = True
+        self._changed.notify_all()
+        self._wait(lambda: not head.busy)
+        for slots in head.hand_over(flight):
+            self._free.give(slots)
+        self._step, self._head = head.step, None
+
     def _reader(self, reading: Reading) -> Callable[[], None]:
         def read() -> None:
             while True:
-                flight, visit, slots = self._take_visit()
-                first, stop = flight.visit_ptr[visit : visit + 2].tolist()
+                ids, slots, done = self._take()
                 with self._timeline.span("read"):
-                    self._source.read_into(flight.plan.visit_ids[first:stop], slots, self._arena, reading)
+                    self._source.read_into(ids, slots, self._arena, reading)
                 with self._changed:
-                    flight.finish(visit)
-                    self._loads += stop - first
+                    done()
+                    self._loads += len(ids)
                     self._changed.notify_all()
 
         return read
 
-    def _take_visit(self) -> tuple[_Flight, int, NDArray[np.int64]]:
+    def _take(self) -> tuple[Ints, Ints, Callable[[], None]]:
+        """What a thread reads next, where to, and what to call when it is there."""
         with self._changed:
-            self._wait(self._can_take)
+            self._wait(lambda: self._errand() or self._can_take())
+            if (head := self._head) is not None and head.errands:
+                return (*head.errands.popleft(), head.done)
             flight = self._reading_flight()
             assert flight is not None
-            visit = flight.next_visit
-            picks = flight.picks(visit)
-            slots = self._free.take(picks.stop - picks.start)
-            flight.slots[picks] = slots
-            flight.next_visit += 1
+            read = flight.next_read
+            picks = flight.missing(read)
+            slots = flight.slots[picks] = self._free.take(len(picks))
+            flight.next_read += 1
             self._changed.notify_all()
-            return flight, visit, slots
+            here = flight.read_here(picks)
+            return flight.ids(picks[here]), slots[here], partial(flight.finish, read)
+
+    def _errand(self) -> bool:
+        return self._head is not None and bool(self._head.errands)
 
     def _can_take(self) -> bool:
         flight = self._reading_flight()
         if flight is None:
             return False
-        picks = flight.picks(flight.next_visit)
-        if picks.stop - picks.start > self._slots:
+        wanted = len(flight.missing(flight.next_read))
+        if wanted > self._slots:
             raise InvalidArgument(
-                f"visit of {picks.stop - picks.start} samples, {self._slots} slots: the plan is not for "
-                "this loader"
+                f"read of {wanted} samples, {self._slots} slots: the plan is not for this loader"
             )
-        return bool(picks.stop - picks.start <= self._free.free)
+        return wanted <= self._free.free
 
-    def _reading_flight(self) -> _Flight | None:
-        """The epoch whose visit is next; adopts what the epoch before hands on."""
-        before: _Flight | None = None
+    def _reading_flight(self) -> Flight | None:
+        """The epoch whose read is next; adopts what the epoch before hands on."""
+        before: Flight | None = None
         for flight in self._flights:
             if not flight.adopted:
                 if before is None:
@@ -315,29 +291,68 @@ class Pipeline:
         Exception
             Whatever a reader met: it names file and samples.
         """
-        started = time.perf_counter()
-        with self._timeline.span("wait"), self._changed:
-            try:
-                flight = self._ready_flight()
-            except Closed:
-                if self._error is not None:
-                    raise self._error from None
-                raise
-            finally:
-                self._stall += time.perf_counter() - started
+        early = self._early()
+        if early is not None:
+            return early
+        with self._timeline.span("wait"), self._stalled():
+            flight = self._ready_flight()
         if flight is None:
             return None
         assert self._step is not None
         with self._timeline.span("gather"):
             found = self._assemble(flight, self._step)
         with self._changed:
-            first, stop = flight.plan.release_ptr[self._step : self._step + 2].tolist()
-            self._free.give(flight.slots[flight.plan.release_pick[first:stop]])
+            self._free.give(flight.released(self._step))
             self._step += 1
             self._changed.notify_all()
         return found
 
-    def _ready_flight(self) -> _Flight | None:
+    @contextmanager
+    def _stalled(self) -> Iterator[None]:
+        """Hold the lock and count the seconds inside; what a thread met is raised here."""
+        started = time.perf_counter()
+        with self._changed:
+            try:
+                yield
+            except Closed:
+                if self._error is not None:
+                    raise self._error from None
+                raise
+            finally:
+                self._stall += time.perf_counter() - started
+
+    def _early(self) -> Step | None:
+        """The next batch while there is no plan; None where it is the plan's turn."""
+        head = self._head
+        if head is None:
+            return None
+        ids = head.start.ids(min(head.step, head.start.steps - 1))
+        with self._timeline.span("wait"), self._stalled():
+            self._changed.wait_for(lambda: head.over or self._stopped, head.patience)
+            if self._stopped:
+                raise Closed
+            if not head.fits(ids, self._free.free):
+                head.over = True
+                self._changed.notify_all()
+                return None
+            head.busy = True
+            slots, step = self._free.take(len(ids)), head.step
+            head.send(ids, slots, len(self._readings))
+            self._changed.notify_all()
+            self._wait(lambda: not head.left)
+        rows = {spec.name: self._gathered(spec, slots) for spec in self._specs}
+        with self._changed:
+            head.busy = False
+            self._delivered += len(ids)
+            self._changed.notify_all()
+        return Step(head.start.epoch, step, head.start.steps, ids, rows)
+
+    def _gathered(self, spec: FieldSpec, slots: Ints) -> NDArray[Any]:
+        rows = self._empty(spec, len(slots))
+        np.take(self._arena[spec.name], slots, axis=0, out=rows, mode="clip")
+        return rows
+
+    def _ready_flight(self) -> Flight | None:
         """Hold the lock; wait until the next step can be assembled."""
         self._wait(lambda: bool(self._flights) or self._planned)
         if not self._flights:
@@ -346,7 +361,7 @@ class Pipeline:
         if self._step is None:
             self._step = flight.plan.first_step
         if self._step == flight.plan.steps:
-            self._wait(lambda: flight.complete == flight.visits and (len(self._flights) > 1 or self._planned))
+            self._wait(lambda: flight.complete == flight.reads and (len(self._flights) > 1 or self._planned))
             if len(self._flights) == 1:
                 return None
             following = self._flights[1]
@@ -355,29 +370,27 @@ class Pipeline:
             self._flights.popleft()
             self._changed.notify_all()
             flight, self._step = following, following.plan.first_step
-        needed = int(flight.need[self._step])
+        needed = flight.need(self._step)
         self._wait(lambda: flight.complete >= needed)
         return flight
 
-    def _assemble(self, flight: _Flight, step: int) -> Step:
+    def _assemble(self, flight: Flight, step: int) -> Step:
         plan = flight.plan
         first, stop = plan.batch_ptr[step : step + 2].tolist()
         pick = plan.pick[first:stop]
-        rows = {spec.name: self._empty(spec, stop - first) for spec in self._specs}
-        here = pick >= 0
-        slots = flight.slots[pick[here]]
-        for name, into in rows.items():
-            if here.all():
-                np.take(self._arena[name], slots, axis=0, out=into, mode="clip")
-            else:
-                into[here] = self._arena[name][slots]
+        here = plan.source[first:stop] == plan.node
+        slots = np.where(here, flight.slots[pick], 0)  # rows that are not here are filled by the exchange
+        rows = {spec.name: self._gathered(spec, slots) for spec in self._specs}
         self._swap(flight, step, rows, ~here)
+        kept = np.flatnonzero(~here & (pick >= 0))
+        for name, values in rows.items() if len(kept) else ():
+            self._arena[name][flight.slots[pick[kept]]] = values[kept]
         self._delivered += stop - first
         self._hits += int(np.count_nonzero(here & (pick < flight.carried)))
         self._moved += int(np.count_nonzero(~here))
         return Step(plan.epoch, step, plan.steps, plan.ids[first:stop], rows)
 
-    def _swap(self, flight: _Flight, step: int, rows: Rows, missing: NDArray[np.bool_]) -> None:
+    def _swap(self, flight: Flight, step: int, rows: Rows, missing: NDArray[np.bool_]) -> None:
         plan = flight.plan
         first, stop = plan.send_ptr[step : step + 2].tolist()
         if self._exchange is None:

@@ -21,19 +21,21 @@ import numpy as np
 
 from sciflow.datasets.planning.assignment import assign
 from sciflow.datasets.planning.bof import BeladyOnFetch
-from sciflow.datasets.planning.elevator import Elevator, Uses, uses_of
+from sciflow.datasets.planning.elevator import Laps, Uses, uses_of
 from sciflow.datasets.planning.header import LAP_UNITS, Header, Strategy
 from sciflow.datasets.planning.order import ExplicitOrder, FeistelOrder, Order
 
-__all__ = ["Option", "fewest_slots", "fitted_lap", "options", "plain_seconds", "replicas"]
+__all__ = ["Option", "fewest_slots", "fitted_lap", "guests", "options", "plain_seconds", "replicas"]
 
-_BLOCK_BYTES = 4 << 20
-"""Bytes that one operation reads, as they are stored."""
+_BLOCK_BYTES = 8 << 20
+"""Bytes that one operation reads at most, as they are stored."""
 _DECODED_BYTES = 64 << 20
 """What they may decode to: one thread decodes a visit."""
-_FEWEST_BLOCKS = 64
+_FEWEST_BLOCKS, _FEWEST_VISITS = 24, 48
+"""Of a lap, and of an epoch: visits are what a lap is made of."""
 _STAND_IN = 4096
-_EXACT_UP_TO = 1 << 22
+_EXACT_UP_TO = 1 << 17
+_LAPS_TRIED = 12
 _PINS_TRIED = 33
 _NODES_TRIED = 8
 
@@ -108,17 +110,27 @@ def replicas(header: Header, chosen: Option) -> int:
     With everything pinned and that many replicas, almost all batches can be shared out equally
     without a transfer.
     """
-    here = stripe(header)
-    if (
-        chosen.strategy != "pin"
-        or chosen.pins < here
-        or header.num_nodes == 1
-        or header.overflow == "variable"
-    ):
+    room, wanted = _spare(header, chosen), math.ceil(2 * stripe(header) / math.sqrt(header.batch))
+    if header.overflow == "peer" and room < wanted / 3:
         return 0
-    smallest = int(np.diff(header.bounds).min())
-    room = header.slots - here - transit(header, 1.0)
-    return max(min(math.ceil(2 * here / math.sqrt(header.batch)), room, smallest), 0)
+    return min(wanted, room, int(np.diff(header.bounds).min()))
+
+
+def guests(header: Header, chosen: Option) -> int:
+    """Samples of peers that a node may keep for one more use: all that there is room for.
+
+    Where replicas find room for a third of what makes moves rare, they save more.
+    """
+    return _spare(header, chosen) if header.overflow == "peer" and not replicas(header, chosen) else 0
+
+
+def _spare(header: Header, chosen: Option) -> int:
+    """Slots that are left where everything is pinned and samples are dealt equally."""
+    here = stripe(header)
+    equal = header.num_nodes > 1 and header.overflow != "variable"
+    if chosen.strategy != "pin" or chosen.pins < here or not equal:
+        return 0
+    return max(header.slots - here - transit(header, 1.0), 0)
 
 
 def _chunk_seconds(header: Header) -> float:
@@ -148,7 +160,7 @@ def _elevator(header: Header) -> Option:
     seconds, best = min((_elevator_seconds(header, here, part, pinned), pinned) for pinned in tried)
     pins = min(math.ceil(best * here / unit), here // unit) * unit
     share = min(2 * max(part * here - pins, 0) / max(here - pins, 1), 1.0)
-    block = _block(header, here - pins)
+    block = _block(header, here - pins, share)
     return Option(
         strategy="elevator",
         seconds=seconds,
@@ -158,10 +170,17 @@ def _elevator(header: Header) -> Option:
     )
 
 
-def _block(header: Header, moving: int) -> int:
+def _block(header: Header, moving: int, share: float = 1.0) -> int:
+    """Samples of a block, given those that are not pinned and the part of an epoch that a lap lasts.
+
+    A visit costs alpha, and what it takes waits half a block longer than it must, which shortens laps: with n
+    samples and t seconds to read one, both together are least at ``sqrt(n alpha / t)``.
+    """
     unit = header.layout.unit
     read = int(_BLOCK_BYTES / max(header.sample_bytes * min(header.stored_fraction, 1.0), 1.0))
-    wanted = min(read, _DECODED_BYTES // header.sample_bytes, moving // _FEWEST_BLOCKS)
+    best = math.isqrt(int(moving * header.storage.alpha * unit / _chunk_seconds(header)))
+    fewest = max(_FEWEST_BLOCKS, math.ceil(_FEWEST_VISITS * share))
+    wanted = min(read, _DECODED_BYTES // header.sample_bytes, best, moving // fewest)
     return max(wanted // unit, 1) * unit
 
 
@@ -174,7 +193,7 @@ def _elevator_seconds(header: Header, here: int, part: float, pinned: float) -> 
     pass_over = unit * header.sample_bytes * header.stored_fraction / storage.beta
     jumps = storage.alpha / pass_over
     gap = pass_over * (1 - wanted) * (1 - (1 - wanted) ** jumps) / wanted
-    visits = moving / _block(header, max(int(moving), 1)) / rho
+    visits = moving / _block(header, int(moving), rho) / rho
     seconds: float = moving * wanted / (unit * rho) * (gap + _chunk_seconds(header)) + visits * storage.alpha
     return seconds
 
@@ -234,31 +253,56 @@ def fitted_lap(header: Header, order: Order) -> int:
     room = header.slots - math.isqrt(header.slots * (stripe(header) - header.pins) // stripe(header)) // min(
         nodes, 2
     )
-    low, high = header.lap // 2, min(header.lap * 5 // 4, header.steps * LAP_UNITS)
-    if _fits(header, high, uses, room):
-        return high
-    while high - low > max(1, high // 256):
-        middle = (low + high) // 2
-        low, high = (middle, high) if _fits(header, middle, uses, room) else (low, middle)
-    return max(low, 1)
+    longest, lap, best = min(header.lap * 5 // 4, header.steps * LAP_UNITS), header.lap, 0
+    for _ in range(_LAPS_TRIED):
+        needed = _most_needed(header, lap, uses)
+        scaled = lap * max(room - header.pins, 0) // max(needed - header.pins, 1)  # slots grow as laps do
+        if needed > room:
+            lap = max(min(scaled, lap * 31 // 32), 1) if not best else (lap + best) // 2
+            continue
+        best = max(best, lap)
+        lap = min(scaled, longest)
+        if lap - best <= best // 256:
+            break
+    return best or max(header.lap // 2, 1)
 
 
 def _epochs_of(order: Order, wanted: int) -> int:
     return min(order.epochs, wanted) if isinstance(order, ExplicitOrder) else wanted
 
 
-def _fits(header: Header, lap: int, uses: list[list[Uses]], room: int) -> bool:
+def _most_needed(header: Header, lap: int, uses: list[list[Uses]]) -> int:
     tried = replace(header, lap=max(lap, 1))
-    return all(_slots_needed(tried, node, each) <= room for node, each in enumerate(uses))
+    return max(_slots_needed(tried, node, each) for node, each in enumerate(uses))
 
 
 def _slots_needed(header: Header, node: int, uses: list[Uses]) -> int:
-    """Most slots that a node takes in the first epochs."""
-    planner, needed = Elevator(header, node, (0, 0)), 0
-    for epoch, now in enumerate(uses[:2]):
-        following = uses[min(epoch + 1, len(uses) - 1)]
-        draft = planner.draft(epoch, now, following)
-        planner.carry(np.sort(draft.ids[draft.last == draft.steps]))
-        soon = int(np.searchsorted(following.steps, header.lead, side="right"))
-        needed = max(needed, int(draft.occupancy(header.lead).max()), draft.afterwards(header.lead, soon))
-    return needed
+    """Most slots that a node takes in the first two epochs, as if the pins were there from the start.
+
+    A sample is held from its visit to its use; where one visit serves two uses, it is held once.
+    """
+    first, stop = (int(each) for each in header.bounds[node : node + 2])
+    pins, steps = min(header.pins, stop - first), header.steps
+    blocks = -(-(stop - first - pins) // header.block)
+    if not blocks:
+        return pins
+    laps = Laps(lap=header.lap, blocks=blocks)
+    taken = np.zeros(len(uses) * steps, np.int64)
+    freed = taken.copy()
+    visit_before, use_before = np.full(stop - first, -1), np.full(stop - first, -1)
+    for epoch, each in enumerate(uses):
+        at, place = epoch * steps + each.steps, each.ids - first
+        inside = each.first & (place >= pins) & (place < stop - first)
+        other = at[~inside & ((place < 0) | (place >= pins))]
+        at, place = at[inside], place[inside]
+        visit = laps.serving(at, (place - pins) // header.block)
+        again = visit == visit_before[place]
+        due = np.where(again, use_before[place] + 1, laps.due(visit))
+        visit_before[place], use_before[place] = visit, at
+        for counts, when in ((taken, np.maximum(due, 0)), (taken, other), (freed, at), (freed, other)):
+            counts += np.bincount(when, minlength=len(counts))
+    counted = min(2, len(uses)) * steps
+    ahead = np.minimum(np.arange(counted) + header.lead, len(taken) - 1)
+    held = taken.cumsum()[ahead]
+    held[1:] -= freed.cumsum()[: counted - 1]
+    return pins + int(held.max())

@@ -19,13 +19,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sciflow.datasets.planning.assignment import NodeShare
-from sciflow.datasets.planning.epoch import ALONE, Draft
+from sciflow.datasets.planning.epoch import ALONE, ARRIVES, Draft
 from sciflow.datasets.planning.header import LAP_UNITS, Header
 from sciflow.datasets.planning.replicas import replicas_on
 
@@ -45,22 +45,35 @@ class Uses:
         In order of use.
     first : ndarray of bool
         Whether it is the sample's first use in the epoch; others are wrapped around by tail "pad".
+    guests, arrive : ndarray of int64
+        Samples of peers that the node keeps, ascending, and the step at which each comes; -1 where it is
+        there already.
     """
 
     ids: Ints
     steps: Ints
     first: NDArray[np.bool_]
+    guests: Ints
+    arrive: Ints
 
     def since(self, step: int) -> Uses:
         """Those from a step on."""
         begin = int(np.searchsorted(self.steps, step))
-        return Uses(ids=self.ids[begin:], steps=self.steps[begin:], first=self.first[begin:])
+        return replace(self, ids=self.ids[begin:], steps=self.steps[begin:], first=self.first[begin:])
 
 
 def uses_of(header: Header, share: NodeShare) -> Uses:
     """The uses that a node serves."""
+    arrive = np.full(len(share.guests), -1)
+    first = share.rows < header.samples
+    come = np.flatnonzero(first & np.isin(share.row_ids, share.guests) & (share.row_source != share.node))
+    arrive[np.searchsorted(share.guests, share.row_ids[come])] = share.rows[come] // header.global_batch_size
     return Uses(
-        ids=share.use_ids, steps=share.uses // header.global_batch_size, first=share.uses < header.samples
+        ids=share.use_ids,
+        steps=share.uses // header.global_batch_size,
+        first=share.uses < header.samples,
+        guests=share.guests,
+        arrive=arrive,
     )
 
 
@@ -108,7 +121,7 @@ class Elevator:
         self._pins = min(header.pins, self._stop - self._first)
         self._start = start[0] * header.steps + start[1]
         self._windows = _sparse_windows(header, self._stop - self._first)
-        self._replicas = replicas_on(header, node)
+        self._replicas = self._visitors = replicas_on(header, node)
         self._here = self._stop - self._first
         blocks = -(-(self._here - self._pins) // header.block)
         self._laps = Laps(lap=header.lap if blocks else 0, blocks=blocks)
@@ -120,15 +133,16 @@ class Elevator:
         begin, steps = epoch * self._steps, self._steps
         first_step = max(self._start - begin, 0)
         now = now.since(first_step)
+        self._visitors = self._replicas if len(self._replicas) else now.guests
         at_home = now.first & self._owned(now.ids)
-        size = self._here + len(self._replicas)
+        size = self._here + len(self._visitors)
         use, later, held = (np.full(size, -1) for _ in range(3))
         use[self._local(now.ids[at_home])] = now.steps[at_home]
         kept = following.first & self._owned(following.ids)
         later[self._local(following.ids[kept])] = steps + following.steps[kept]
         held[self._local(self._carried)] = np.arange(len(self._carried))
         place = np.arange(size)
-        pinned = (place < self._pins) | (place >= self._here)
+        pinned = (place < self._pins) | ((place >= self._here) & bool(len(self._replicas)))
         visit_now, visit_later = self._serving(use, begin, pinned), self._serving(later, begin, pinned)
         due_now, due_later = self._due(visit_now, begin), self._due(visit_later, begin)
         since = max(self._start - begin, 0)
@@ -160,18 +174,23 @@ class Elevator:
         use_pick[at_home] = picks[self._local(now.ids[at_home])]
         use_pick[other] = count + inverse.reshape(-1)
         nothing, many = np.full(len(pairs), -1), np.full(len(soon), steps)
+        comes = now.arrive >= first_step
+        guests, arrive = now.guests[comes], now.arrive[comes]
+        guest, stay = np.full(len(guests), ARRIVES), np.full(len(guests), steps)
         return Draft(
             steps=steps,
             first_step=first_step,
-            ids=np.concatenate([self._carried, self._ids(fresh), self._ids(soon), elsewhere]),
-            due=np.concatenate([np.full(len(old), -1), due, due_later[soon], elsewhere_steps]),
-            visit=np.concatenate([np.full(len(old), -1), visit, visit_later[soon], nothing - 1]),
-            use=np.concatenate([use[old], use[fresh], np.full(len(soon), -1), elsewhere_steps]),
+            ids=np.concatenate([self._carried, self._ids(fresh), self._ids(soon), elsewhere, guests]),
+            due=np.concatenate([np.full(len(old), -1), due, due_later[soon], elsewhere_steps, arrive]),
+            visit=np.concatenate([np.full(len(old), -1), visit, visit_later[soon], nothing - 1, guest]),
+            use=np.concatenate([use[old], use[fresh], np.full(len(soon), -1), elsewhere_steps, arrive]),
             later=np.concatenate(
-                [np.where(stays[each], later[each], -1) for each in (old, fresh)] + [later[soon], nothing]
+                [np.where(stays[each], later[each], -1) for each in (old, fresh)]
+                + [later[soon], nothing, later[self._local(guests)]]
             ),
             last=np.concatenate(
-                [np.where(stays[each], steps, use[each]) for each in (old, fresh)] + [many, elsewhere_steps]
+                [np.where(stays[each], steps, use[each]) for each in (old, fresh)]
+                + [many, elsewhere_steps, stay]
             ),
             use_pick=use_pick,
             carried=len(old),
@@ -184,20 +203,20 @@ class Elevator:
 
     def _owned(self, ids: Ints) -> NDArray[np.bool_]:
         inside = (ids >= self._first) & (ids < self._stop)
-        return inside | np.isin(ids, self._replicas) if len(self._replicas) else inside
+        return inside | np.isin(ids, self._visitors) if len(self._visitors) else inside
 
     def _local(self, ids: Ints) -> Ints:
-        """Places of samples: the stripe's own, then the replicas."""
-        if not len(self._replicas):
+        """Places of samples: the stripe's own, then replicas or guests."""
+        if not len(self._visitors):
             return ids - self._first
         inside = (ids >= self._first) & (ids < self._stop)
-        return np.where(inside, ids - self._first, self._here + np.searchsorted(self._replicas, ids))
+        return np.where(inside, ids - self._first, self._here + np.searchsorted(self._visitors, ids))
 
     def _ids(self, places: Ints) -> Ints:
-        if not len(self._replicas):
+        if not len(self._visitors):
             return places + self._first
         outside = np.maximum(places - self._here, 0)
-        return np.where(places < self._here, places + self._first, self._replicas[outside])
+        return np.where(places < self._here, places + self._first, self._visitors[outside])
 
     def _serving(self, use: Ints, begin: int, pinned: NDArray[np.bool_]) -> Ints:
         """The visit that serves each use, -1 for what no visit serves."""

@@ -19,26 +19,31 @@ __all__ = ["ALONE", "Draft", "EpochPlan", "finished", "within"]
 Ints = NDArray[np.int64]
 ALONE = -1
 """Visit of picks that are read sample by sample at their step."""
+ARRIVES = -(1 << 62)
+"""Visit of picks that a peer sends at their step, and that are kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochPlan:
     """What one node reads, assembles, sends and frees in one epoch.
 
-    Arrays are int64 and read-only. ``x_ptr[t]:x_ptr[t + 1]`` are the entries of step (or visit) t.
+    Arrays are int64, if not said otherwise, and read-only. ``x_ptr[t]:x_ptr[t + 1]`` are the entries of step
+    (or visit) t.
 
     Parameters
     ----------
     epoch, node, first_step, steps : int
         Which; steps before `first_step` are empty.
     batch_ptr, ids, pick, source : ndarray
-        Rows of every step: sample, the pick that delivers it (-1 where a peer sends it) and the node it comes
-        from.
+        Rows of every step: sample, the pick that delivers it and the node it comes from. What a peer sends
+        has none, -1, unless the pick keeps it.
     send_ptr, send_ids, send_pick, send_to : ndarray
         What goes to peers at every step, in the order of the reference batch.
     visit_ptr, visit_ids, visit_due : ndarray
         Visits in reading order; samples ascend within a visit; visit v is complete before step
         ``visit_due[v]``.
+    arrives : ndarray of bool, shape of `visit_ids`
+        Picks that are given a slot and not read: the row of a peer is put there.
     need : ndarray, shape (S,)
         Visits that must be complete before each step.
     carried : ndarray
@@ -68,6 +73,7 @@ class EpochPlan:
     visit_ptr: Ints
     visit_ids: Ints
     visit_due: Ints
+    arrives: NDArray[np.bool_]
     need: Ints
     carried: Ints
     release_ptr: Ints
@@ -274,6 +280,11 @@ def finished(draft: Draft, share: NodeShare, *, epoch: int, node: int, width: in
     pick = np.full(len(rows), -1)
     mine = share.row_source[row:] == node
     pick[mine] = number[draft.use_pick[np.searchsorted(uses, rows[mine])]]
+    guests = np.flatnonzero((draft.visit == ARRIVES) & (draft.last >= 0))  # ascending
+    come = np.flatnonzero(~mine & np.isin(share.row_ids[row:], draft.ids[guests]))
+    guest = guests[np.searchsorted(draft.ids[guests], share.row_ids[row:][come])]
+    now = rows[come] // width == draft.due[guest]  # a sample may come again, wrapped around
+    pick[come[now]] = number[guest[now]]
     sent = np.flatnonzero(use_to != node)
     return EpochPlan(
         epoch=epoch,
@@ -291,6 +302,7 @@ def finished(draft: Draft, share: NodeShare, *, epoch: int, node: int, width: in
         visit_ptr=np.append(starts, len(fresh)),
         visit_ids=draft.ids[fresh],
         visit_due=due[starts],
+        arrives=visit == ARRIVES,
         need=np.searchsorted(due[starts], np.arange(steps), side="right"),
         carried=draft.ids[:held].copy(),
         release_ptr=_pointers(draft.last[released], steps),

@@ -49,6 +49,8 @@ class Header:
         Samples at the front of every node's stripe that stay for good.
     replicas : int
         Samples of every node's stripe that other nodes pin as well.
+    guests : int
+        Samples of peers that a node may keep for one more use.
     lap : int
         Elevator: 1/256 steps from one visit of a block to its next.
     block : int
@@ -78,6 +80,7 @@ class Header:
     overflow: Overflow = "peer"
     pins: int = 0
     replicas: int = 0
+    guests: int = 0
     lap: int = 0
     block: int = 1
     lead: int = 1

@@ -184,12 +184,16 @@ class Plan:
         return self._assignment(epoch + 1)
 
     def _assignment(self, epoch: int) -> Assignment:
+        found = self._assignments.get(epoch)  # nobody waits for another epoch's
+        if found is not None:
+            return found
         with self._lock:
             if epoch not in self._assignments:
-                self._assignments[epoch] = assign(self.header, self._order, epoch)
+                self._assignments[epoch] = assign(
+                    self.header, self._order, epoch, self._assignments.get(epoch - 1)
+                )
                 while len(self._assignments) > _EPOCHS_AT_HAND:
                     self._assignments.popitem(last=False)
-            self._assignments.move_to_end(epoch)
             return self._assignments[epoch]
 
     def _check_node(self, node: int) -> None:
@@ -296,6 +300,7 @@ def _settled(header: Header, strategy: Strategy | Literal["auto"], order: Order)
         lap=chosen.lap,
         block=chosen.block,
         replicas=choose.replicas(header, chosen),
+        guests=choose.guests(header, chosen),
         predicted=predicted,
     )
     return replace(header, lap=choose.fitted_lap(header, order)) if name == "elevator" else header

@@ -13,7 +13,7 @@ from sciflow.datasets.planning.header import Header
 
 __all__ = ["Counters", "Simulation", "counted", "simulated"]
 
-READ_BYTES = 4 << 20
+READ_BYTES = 8 << 20
 """A longer run is read in several operations."""
 
 
@@ -97,7 +97,7 @@ def counted(header: Header, nodes: list[EpochPlan]) -> Counters:
     """Add up one epoch of all nodes."""
     reads = np.array([_reads(header, each) for each in nodes]).sum(axis=0).tolist()
     rows = np.array([np.diff(each.batch_ptr) for each in nodes])
-    uses, loads = int(rows.sum()), sum(len(each.visit_ids) for each in nodes)
+    uses, loads = int(rows.sum()), sum(int((~each.arrives).sum()) for each in nodes)
     return Counters(
         epoch=nodes[0].epoch,
         uses=uses,
@@ -115,11 +115,12 @@ def counted(header: Header, nodes: list[EpochPlan]) -> Counters:
 
 def _reads(header: Header, plan: EpochPlan) -> tuple[int, int, int]:
     """Operations, bytes and decodes: runs of visits due together, merged over gaps of at most `gap_bytes`."""
-    if not len(plan.visit_ids):
+    read = ~plan.arrives
+    if not read.any():
         return 0, 0, 0
     unit = header.layout.unit
-    due = np.repeat(plan.visit_due, np.diff(plan.visit_ptr))
-    chunk = plan.visit_ids // unit
+    due = np.repeat(plan.visit_due, np.diff(plan.visit_ptr))[read]
+    chunk = plan.visit_ids[read] // unit
     new = np.append(True, (np.diff(chunk) != 0) | (np.diff(due) != 0))
     chunk, due = chunk[new], due[new]
     chunk_bytes = unit * header.sample_bytes * header.stored_fraction

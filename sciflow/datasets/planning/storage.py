@@ -22,8 +22,10 @@ from sciflow.errors import InvalidArgument
 
 __all__ = ["StorageModel"]
 
-_SMALL, _LARGE = 4096, 4 << 20
+_SMALL, _LARGE = 4096, 2 << 20
 _FEWEST = 3
+_SMALL_READS, _LARGE_READS, _DECODES = 16, 3, 3
+"""What a probe does at most: the first batch waits for it."""
 _LEAST_ALPHA = 2e-5
 """Seconds: a read of our own takes as long even out of memory."""
 
@@ -119,9 +121,10 @@ def _probe_files(paths: Sequence[Path], seconds: float) -> tuple[float, float]:
         if hasattr(os, "posix_fadvise"):
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
-        offsets = np.random.default_rng(0).integers(0, max(size - _SMALL, 1), 64).tolist()
+        offsets = np.random.default_rng(0).integers(0, max(size - _SMALL, 1), _SMALL_READS).tolist()
         small = _timed(descriptor, offsets, _SMALL, seconds / 2)
-        large = _timed(descriptor, list(range(0, max(size - _LARGE, 1), _LARGE))[:64], _LARGE, seconds / 2)
+        offsets = list(range(0, max(size - _LARGE, 1), _LARGE))[:_LARGE_READS]
+        large = _timed(descriptor, offsets, _LARGE, seconds / 2)
     finally:
         os.close(descriptor)
     per_small, per_large = (float(np.percentile(taken, 25)) for taken in (small, large))  # others read, too
@@ -132,10 +135,11 @@ def _probe_files(paths: Sequence[Path], seconds: float) -> tuple[float, float]:
 
 def _timed(descriptor: int, offsets: Sequence[int], count: int, seconds: float) -> list[float]:
     taken: list[float] = []
+    buffer = np.zeros(count, np.uint8)  # touched, so that pages are not counted
     stop = time.perf_counter() + seconds
     for offset in offsets:
         start = time.perf_counter()
-        os.pread(descriptor, count, offset)
+        os.preadv(descriptor, [buffer.data], offset)
         taken.append(time.perf_counter() - start)
         if start > stop and len(taken) >= _FEWEST:
             break
@@ -146,7 +150,7 @@ def _probe_decode(source: Source, read: Callable[[int, int], Any], seconds: floa
     """CPU seconds per raw byte of decoding whole chunks, so that waiting for the disk is not in it."""
     unit, taken = source.layout.unit, []
     stop = time.perf_counter() + seconds
-    for first in range(0, min(len(source), 8 * unit), unit):
+    for first in range(0, min(len(source), _DECODES * unit), unit):
         last = min(first + unit, len(source))
         start = time.thread_time()
         read(first, last)

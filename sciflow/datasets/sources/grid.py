@@ -456,6 +456,12 @@ def _put(
     at: NDArray[np.int64],
     target: tuple[slice, ...],
 ) -> None:
+    where: tuple[Any, ...]
+    if len(local) and values[0].nbytes >= _LEAST_STRAIGHT:  # one copy, not two
+        for row, one in zip(at.tolist(), local.tolist(), strict=True):
+            where = (row, *target)
+            want.into[where] = values[one]
+        return
     _assign(want, at, target, values[local])
 
 
