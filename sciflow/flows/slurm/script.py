@@ -10,7 +10,7 @@ What the script does, around any command:
        same job, same command ◀─┘
 ```
 
-A job that is cancelled gets TERM alone: it ends, and is not started again.
+A job that is cancelled is over for Slurm when its command ends: it is not started again.
 """
 
 from __future__ import annotations
@@ -205,7 +205,15 @@ done_so_far() {{ # changes when the command gets something done
     {{ cat "$SCIFLOW_PROGRESS"{watched}; }} 2>/dev/null | cksum
 }}
 
-start_again() {{ # start_again REASON: in this same job, unless restarts lead nowhere
+start_again() {{ # start_again REASON: in this same job, unless it was cancelled or restarts lead nowhere
+    local state=
+    for _ in 1 2 3 4 5; do
+        state=$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T) && break
+        sleep 2
+    done
+    if [ "$state" != RUNNING ]; then
+        echo "sciflow: $1; the job is over for Slurm (${{state:-gone}})"; exit "$status"
+    fi
     local before idle=0 found
     found=$(done_so_far)
     if [ -e "$record.restarts" ]; then
@@ -235,7 +243,7 @@ warn() {{
     [ -z "$pid" ] || kill -TERM "$pid"
 }}
 trap warn USR1
-trap '[ -z "$pid" ] || kill -TERM "$pid"' TERM
+trap 'warned=1; [ -z "$pid" ] || kill -TERM "$pid"' TERM
 trap 'jobs -p | xargs -r kill 2>/dev/null' EXIT
 supervise() {{ # supervise PID: its exit code, though signals interrupt the wait
     while :; do
