@@ -63,17 +63,8 @@ def stack(slurm_environment: dict[str, str], tmp_path_factory: pytest.TempPathFa
     (folder / "slurm.toml").write_text(_SITE)
     try:
         server.start()
-        import sys
-
-        subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                "from sciflow.flows.deployment import *; from sciflow.flows.slurm.site import *; deploy('hpc',site=load_site('slurm.toml'),flows=())",
-            ],
-            cwd=folder,
-            env=made.environment(),
-            check=True,
+        made.sciflow(
+            "deploy", "--cluster", "slurm.toml", "--pool", "hpc", "--flow", "train", "--flow", "pipeline"
         )
         for flow in ("steps", "dask-steps"):
             made.deploy(flow, f"tests.slurm.sample.{flow.replace('-', '_')}")

@@ -138,13 +138,18 @@ class Stack:
             stop(self.worker, how)
         self.worker = None
 
-    def sciflow(self, *arguments: str) -> str:
-        command = [sys.executable, "-m", "sciflow.cli", *arguments]
+    def command(self, *words: str) -> str:
         done = subprocess.run(
-            command, env=self.environment(), cwd=self.folder, capture_output=True, text=True, check=False
+            words, env=self.environment(), cwd=self.folder, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr + done.stdout
         return done.stdout
+
+    def python(self, *words: str) -> str:
+        return self.command(sys.executable, *words)
+
+    def sciflow(self, *words: str) -> str:
+        return self.python("-m", "sciflow.cli", *words)
 
     def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         answer = httpx.request(method, self.server.api + path, json=body, timeout=60)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,11 +33,6 @@ def begun(stack: Stack, folder: Path, flow: str = "steps", **variables: object) 
     return run
 
 
-def slurm(stack: Stack, *command: str) -> str:
-    done = subprocess.run(command, env=stack.environment(), capture_output=True, text=True, check=True)
-    return done.stdout
-
-
 def again(stack: Stack, folder: Path) -> None:
     """The same run once more does the rest, and only that."""
     done = len(list(folder.glob("*.txt")))
@@ -49,16 +43,16 @@ def again(stack: Stack, folder: Path) -> None:
 
 
 def node_of(stack: Stack, run: Run) -> str:
-    return slurm(stack, "squeue", "-h", "-o", "%N", "-j", run.running_job().identifier).strip()
+    return stack.command("squeue", "-h", "-o", "%N", "-j", run.running_job().identifier).strip()
 
 
 @pytest.fixture
 def resumed(stack: Stack) -> Iterator[None]:
     """Nodes that a test takes away come back."""
     yield
-    names = slurm(stack, "sinfo", "-h", "-N", "-o", "%N", "-t", "down,drain,drained,draining").split()
+    names = stack.command("sinfo", "-h", "-N", "-o", "%N", "-t", "down,drain,drained,draining").split()
     for name in set(names):
-        slurm(stack, "scontrol", "update", f"NodeName={name}", "State=RESUME")
+        stack.command("scontrol", "update", f"NodeName={name}", "State=RESUME")
 
 
 def test_flow_run_is_a_job(stack: Stack, tmp_path: Path) -> None:
@@ -129,7 +123,7 @@ def test_preempted_run_goes_on_in_its_job(stack: Stack, tmp_path: Path) -> None:
 def test_run_goes_on_elsewhere_when_its_node_goes_down(stack: Stack, tmp_path: Path) -> None:
     run = begun(stack, tmp_path)
     node = node_of(stack, run)
-    slurm(stack, "scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
+    stack.command("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
     assert run.over() == "Completed", run.told()
     whole(tmp_path)
     assert run.read()["run_count"] == 2
@@ -138,7 +132,7 @@ def test_run_goes_on_elsewhere_when_its_node_goes_down(stack: Stack, tmp_path: P
 @pytest.mark.usefixtures("resumed")
 def test_drained_node_lets_its_run_finish(stack: Stack, tmp_path: Path) -> None:
     run = begun(stack, tmp_path)
-    slurm(stack, "scontrol", "update", f"NodeName={node_of(stack, run)}", "State=DRAIN", "Reason=test")
+    stack.command("scontrol", "update", f"NodeName={node_of(stack, run)}", "State=DRAIN", "Reason=test")
     assert run.over() == "Completed", run.told()
     whole(tmp_path)
     assert run.read()["run_count"] == 1
