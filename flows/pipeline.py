@@ -1,4 +1,4 @@
-"""Entry point of the pipeline flow, for ``prefect deploy``; the flow is in the package, where workers find it."""
+"""Entry point of the pipeline flow for ``prefect deploy``; workers find it in the package."""
 
 from sciflow.flows.pipeline import pipeline
 

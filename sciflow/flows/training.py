@@ -2,7 +2,7 @@
 
 ```
 TrainSettings ─ commands ─┬─ no site ─▶ a process here, one after the other
-                          ├─ a site  ─▶ one sbatch job (torchrun over its nodes), requeued, resumed
+                          ├─ a site  ─▶ one sbatch job (a process for each rank), requeued, resumed
                           └─ sweep   ─▶ one job array, an element a run
 ```
 A job is found again by the folder that it trains into: a flow that is run again waits for it, and submits no
@@ -34,9 +34,12 @@ __all__ = ["CodecSettings", "TrainSettings", "cancel_training", "commands", "run
 
 Say = Callable[[str], None]
 
-_MEETING = "first-node:port"
-_ADDRESS = '"$(hostname -f):$((20000 + SLURM_JOB_ID % 20000))"'
-"""Where torchrun's processes meet: the script runs in the job's first node."""
+_RANKS = """\
+export MASTER_ADDR=$(hostname -f) MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000)) WORLD_SIZE={size}
+srun --ntasks={size} --ntasks-per-node={processes} --cpus-per-task="$SLURM_CPUS_PER_TASK" bash -c \
+    'export RANK=$SLURM_PROCID LOCAL_RANK=$SLURM_LOCALID LOCAL_WORLD_SIZE={processes}; exec "$@"' rank \\
+    {words}"""
+"""What torchrun would set, by srun: each process hears each signal once, and its exit code is the job's."""
 
 _POLL = 5.0
 _TAIL = 2000
@@ -68,7 +71,7 @@ class TrainSettings(BaseModel):
         default_factory=list, description="A run for each: further KEY=VALUE. Empty: one run."
     )
     device: str = Field(default="auto", description="auto, cpu, cuda.")
-    processes: int = Field(default=1, ge=1, description="Of torchrun on each node.")
+    processes: int = Field(default=1, ge=1, description="On each node: one for each GPU.")
     site: str | None = Field(default=None, description="slurm.toml: train in a job of its own.")
 
     @model_validator(mode="after")
@@ -80,15 +83,13 @@ class TrainSettings(BaseModel):
         return self
 
 
-def commands(settings: TrainSettings, *, nodes: int = 1) -> list[list[str]]:
-    """Return the words of each run's command.
+def commands(settings: TrainSettings) -> list[list[str]]:
+    """Return the words of each run's command, on one machine.
 
     Parameters
     ----------
     settings : TrainSettings
         What to train.
-    nodes : int
-        Over which a run is spread.
     """
     if settings.codec is not None:
         codec = settings.codec
@@ -97,10 +98,10 @@ def commands(settings: TrainSettings, *, nodes: int = 1) -> list[list[str]]:
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
         return [sciflow_command("train-codec", *codec.sources, *words)]
     if not settings.sweep:
-        return [_surrogate(settings, settings.out, [], nodes)]
+        return [_launched(settings, _surrogate(settings, settings.out, []))]
     width = len(str(len(settings.sweep) - 1))
     return [
-        _surrogate(settings, f"{settings.out}/{index:0{width}}", changes, nodes)
+        _launched(settings, _surrogate(settings, f"{settings.out}/{index:0{width}}", changes))
         for index, changes in enumerate(settings.sweep)
     ]
 
@@ -159,16 +160,19 @@ def cancel_training(settings: TrainSettings, *, slurm: Slurm | None = None) -> l
     return [identifier for identifier in alive if slurm.cancel(identifier)]
 
 
-def _surrogate(settings: TrainSettings, out: str, changes: list[str], nodes: int) -> list[str]:
+def _surrogate(settings: TrainSettings, out: str, changes: list[str]) -> list[str]:
     assert settings.config is not None
     words = ["train", settings.config, "--out", out, "--resume", "--device", settings.device]
     for change in [*settings.changes, *changes]:
         words += ["--set", change]
-    if nodes == 1 and settings.processes == 1:
-        return sciflow_command(*words)
-    where = ["--standalone"] if nodes == 1 else ["--rdzv-backend=c10d", f"--rdzv-endpoint={_MEETING}"]
-    launch = [sys.executable, "-m", "torch.distributed.run", f"--nnodes={nodes}"]
-    return [*launch, f"--nproc-per-node={settings.processes}", *where, "-m", "sciflow.cli", *words]
+    return ["-m", "sciflow.cli", *words]
+
+
+def _launched(settings: TrainSettings, words: list[str]) -> list[str]:
+    if settings.processes == 1:
+        return [sys.executable, *words]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={settings.processes}"]
+    return [sys.executable, *torchrun, *words]
 
 
 def _train_job(settings: TrainSettings, site: Site, slurm: Slurm, say: Say) -> None:
@@ -194,12 +198,21 @@ def job_script(settings: TrainSettings, site: Site) -> str:
     site : Site
         ``nodes`` nodes, with ``settings.processes`` processes each.
     """
-    site = site.model_copy(update={"ntasks": site.nodes})
-    command = shlex.join(commands(settings, nodes=site.nodes)[0])
-    if site.nodes > 1:
-        command = f"srun --ntasks={site.nodes} --ntasks-per-node=1 {command.replace(_MEETING, _ADDRESS)}"
-    watch = [f"{settings.out}/checkpoints" if settings.codec is None else settings.out]
-    return sbatch_script(site, command, name="train", comment=_comment(settings), watch=watch)
+    size = site.nodes * settings.processes
+    site = site.model_copy(update={"ntasks": size})
+    if settings.codec is not None:
+        return _script(settings, site, shlex.join(commands(settings)[0]), settings.out)
+    words = shlex.join(
+        ["python" if site.container else sys.executable, *_surrogate(settings, settings.out, [])]
+    )
+    contained = f"{site.container or ''} {words}".strip()
+    ranks = _RANKS.format(size=size, processes=settings.processes, words=contained)
+    return _script(settings, site, words if size == 1 else ranks, f"{settings.out}/checkpoints")
+
+
+def _script(settings: TrainSettings, site: Site, command: str, watched: str) -> str:
+    comment, steps = _comment(settings), command.startswith("export")
+    return sbatch_script(site, command, name="train", comment=comment, watch=[watched], steps=steps)
 
 
 def _sweep(settings: TrainSettings, site: Site, slurm: Slurm, say: Say) -> None:

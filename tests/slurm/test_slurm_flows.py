@@ -104,15 +104,7 @@ def test_cancelling_a_waiting_run_takes_its_job_out_of_the_queue(stack: Stack, t
 def test_preempted_run_goes_on_in_its_job(stack: Stack, tmp_path: Path) -> None:
     run = begun(stack, tmp_path)
     job = run.running_job()
-    slurm(
-        stack,
-        "sbatch",
-        "--partition=high",
-        "--nodes=2",
-        "--exclusive",
-        "--wrap=sleep 1",
-        "--output=/dev/null",
-    )
+    stack.command("sbatch", "--partition=high", "--nodes=2", "--exclusive", "--wrap=:", "--output=/dev/null")
     assert run.over() == "Completed", run.told()
     whole(tmp_path)
     assert run.ended_job().identifier == job.identifier

@@ -43,6 +43,7 @@ def sbatch_script(
     comment: str | None = None,
     array: str | None = None,
     dask: bool = False,
+    steps: bool = False,
     watch: Sequence[str] = (),
     python: str = sys.executable,
 ) -> str:
@@ -63,6 +64,9 @@ def sbatch_script(
     dask : bool
         Start a Dask scheduler in the first node and ``ntasks`` workers over all of them; the command finds
         them by ``SCIFLOW_SCHEDULER_FILE``.
+    steps : bool
+        The command is srun, which takes SIGTERM for itself: send it to the processes that it started. The
+        caller puts the site's container before what those run.
     watch : sequence of str
         Files and folders that change when the command gets something done, beside ``SCIFLOW_PROGRESS``.
     python : str
@@ -79,9 +83,9 @@ def sbatch_script(
     parts = [
         _header(site, name, comment, array),
         "".join(line + "\n" for line in surroundings(site)),
-        _restarting(site, watch),
+        _restarting(site, watch, steps=steps),
         _dask(site, python) if dask else "",
-        _RUN.format(command=_contained(site, command)),
+        _RUN.format(command=command if steps else _contained(site, command)),
     ]
     return "\n".join(part for part in parts if part)
 
@@ -155,7 +159,7 @@ def _header(site: Site, name: str, comment: str | None, array: str | None) -> st
     return "\n".join(lines) + "\n"
 
 
-def _restarting(site: Site, watch: Sequence[str]) -> str:
+def _restarting(site: Site, watch: Sequence[str], *, steps: bool) -> str:
     return _RESTARTING.format(
         record=shlex.quote(f"{site.log_dir}/job-"),
         requeue=int(site.requeue),
@@ -163,6 +167,7 @@ def _restarting(site: Site, watch: Sequence[str]) -> str:
         idle=IDLE_RESTARTS,
         watched=f"; ls -lnR --time-style=full-iso {shlex.join(watch)}" if watch else "",
         code=REQUEUE_CODE,
+        tell='scancel --signal=TERM "$SLURM_JOB_ID"' if steps else 'kill -TERM "$pid"',
     )
 
 
@@ -238,12 +243,9 @@ start_again() {{ # start_again REASON: in this same job, unless it was cancelled
 }}
 
 pid= warned=
-warn() {{
-    warned=1; echo "sciflow: Slurm warns of the end, $(date -Is)"
-    [ -z "$pid" ] || kill -TERM "$pid"
-}}
-trap warn USR1
-trap 'warned=1; [ -z "$pid" ] || kill -TERM "$pid"' TERM
+tell() {{ warned=1; [ -z "$pid" ] || {tell}; }}
+trap 'echo "sciflow: Slurm warns of the end, $(date -Is)"; tell' USR1
+trap tell TERM
 trap 'jobs -p | xargs -r kill 2>/dev/null' EXIT
 supervise() {{ # supervise PID: its exit code, though signals interrupt the wait
     while :; do
@@ -274,6 +276,6 @@ do sleep 1; done'
 _RUN = """\
 {command} &
 pid=$!
-[ -z "$warned" ] || kill -TERM "$pid"
+[ -z "$warned" ] || tell
 supervise "$pid"
 """
