@@ -12,7 +12,7 @@ import pytest
 
 from tests.slurm.stack import Server, Stack, find_slurm, free_port, has_sbatch
 
-_SITE = """\
+SITE = """\
 partition = "low"
 nodes = 1
 ntasks = 1
@@ -60,7 +60,7 @@ def stack(slurm_environment: dict[str, str], tmp_path_factory: pytest.TempPathFa
     folder = tmp_path_factory.mktemp("stack")
     server = Server(tmp_path_factory.mktemp("prefect"), free_port())
     made = Stack(folder, server, slurm_environment)
-    (folder / "slurm.toml").write_text(_SITE)
+    (folder / "slurm.toml").write_text(SITE)
     try:
         server.start()
         made.sciflow(

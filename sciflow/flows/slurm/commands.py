@@ -138,7 +138,7 @@ class Slurm:
         command = ["sbatch", "--parsable"]
         command += [f"--dependency={dependency}", "--kill-on-invalid-dep=yes"] if dependency else []
         command += [f"--chdir={Path(folder).resolve()}"] if folder else []
-        environment = {**self.environment, **(environment or {})}
+        environment = {**_outside_of_a_job(self.environment), **(environment or {})}
         for attempt in range(self.attempts):
             done = self._once(command, script, environment)
             if done.returncode == 0:
@@ -287,6 +287,12 @@ def parse_job(line: str) -> Job:
     else:
         number = found["JobId"]
     return Job(number, found["JobState"], found.get("Reason", ""), found.get("Comment", ""))
+
+
+def _outside_of_a_job(environment: Mapping[str, str]) -> dict[str, str]:
+    """Without what Slurm set for the job that this process may be in: sbatch would take it for options."""
+    ours = re.compile(r"(SLURM|SBATCH|SRUN|SLURMD)_(?!CONF$)")
+    return {name: value for name, value in environment.items() if not ours.match(name)}
 
 
 def _row(line: str) -> Job:
