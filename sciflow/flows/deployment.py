@@ -6,7 +6,7 @@ set, on any node that sees the same environment.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -18,8 +18,13 @@ if TYPE_CHECKING:
 
 __all__ = ["FLOWS", "Deployed", "deploy", "dry_run"]
 
-FLOWS: tuple[str, ...] = ("compress", "evaluate", "train", "pipeline")
-"""Names of the flows; each is a function of that name in the module of that name in `sciflow.flows`."""
+FLOWS: Mapping[str, str] = {
+    "compress": "sciflow.flows.compressing",
+    "evaluate": "sciflow.flows.evaluating",
+    "train": "sciflow.flows.train",
+    "pipeline": "sciflow.flows.pipeline",
+}
+"""Modules of the flows, by the names of their functions."""
 
 SLURM_POOL, LOCAL_POOL = "sciflow-slurm", "process"
 
@@ -66,7 +71,7 @@ def dry_run(site: Site) -> str:
     )
 
 
-def deploy(pool: str, *, site: Site | None = None, flows: Sequence[str] = FLOWS) -> Deployed:
+def deploy(pool: str, *, site: Site | None = None, flows: Iterable[str] = FLOWS) -> Deployed:
     """Make a work pool, or bring it up to date, and deploy flows to it.
 
     Parameters
@@ -75,8 +80,8 @@ def deploy(pool: str, *, site: Site | None = None, flows: Sequence[str] = FLOWS)
         Its name; deployments have it too.
     site : Site, optional
         Of a Slurm pool. Without, flows run as processes beside a worker.
-    flows : sequence of str
-        Some of `FLOWS`.
+    flows : iterable of str
+        Some of `FLOWS`, by name.
 
     Raises
     ------
@@ -102,7 +107,7 @@ def deploy(pool: str, *, site: Site | None = None, flows: Sequence[str] = FLOWS)
                 "set PREFECT_API_URL"
             ) from None
         kind = _make_pool(client, pool, site)
-        made = tuple(_deploy_one(name, pool) for name in flows)
+        made = tuple(_deploy_one(name, pool, site) for name in flows)
     return Deployed(pool, kind, made)
 
 
@@ -134,9 +139,11 @@ def _make_pool(client: Any, pool: str, site: Site | None) -> str:
     return kind
 
 
-def _deploy_one(name: str, pool: str) -> str:
-    flow = getattr(import_module(f"sciflow.flows.{name}"), name)
+def _deploy_one(name: str, pool: str, site: Site | None) -> str:
+    flow = getattr(import_module(FLOWS[name]), name)
     deployment = flow.to_deployment(name=pool, work_pool_name=pool)
-    deployment.entrypoint = f"sciflow.flows.{name}.{name}"
+    deployment.entrypoint = f"{FLOWS[name]}.{name}"
+    if site is not None and "cluster" in flow.parameters.properties:
+        deployment.parameters = {"cluster": {"kind": "slurm"}}
     deployment.apply()
     return f"{name}/{pool}"

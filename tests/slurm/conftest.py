@@ -30,7 +30,7 @@ def _missing(why: str) -> None:
     pytest.skip(why)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def slurm_environment() -> Iterator[dict[str, str]]:
     """Variables that lead to a Slurm: the one of this environment, or one started for these tests."""
     if os.environ.get("SLURM_CONF") and has_sbatch():
@@ -53,7 +53,7 @@ def slurm_environment() -> Iterator[dict[str, str]]:
         subprocess.run([down, "-q", state], capture_output=True, check=False)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(slurm_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Slurm, server, pool ``hpc`` and worker."""
     pytest.importorskip("prefect")
@@ -63,9 +63,7 @@ def stack(slurm_environment: dict[str, str], tmp_path_factory: pytest.TempPathFa
     (folder / "slurm.toml").write_text(SITE)
     try:
         server.start()
-        made.sciflow(
-            "deploy", "--cluster", "slurm.toml", "--pool", "hpc", "--flow", "train", "--flow", "pipeline"
-        )
+        made.sciflow("deploy", "--cluster", "slurm.toml", "--pool", "hpc")
         for flow in ("steps", "dask-steps"):
             made.deploy(flow, f"tests.slurm.sample.{flow.replace('-', '_')}")
         made.start_worker()

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import httpx
 
@@ -31,7 +32,7 @@ def until(what: str, ask: Callable[[], _Found | None], patience: float = PATIENC
     end = time.monotonic() + patience
     while True:
         found = ask()
-        if found:
+        if found is not None and found is not False:
             return found
         if time.monotonic() > end:
             raise AssertionError(f"{what}: waited {patience:g} s in vain")
@@ -152,9 +153,16 @@ class Stack:
         return self.python("-m", "sciflow.cli", *words)
 
     def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        answer = httpx.request(method, self.server.api + path, json=body, timeout=60)
-        answer.raise_for_status()
-        return answer.json() if answer.content else None
+        def answer() -> httpx.Response | None:
+            try:
+                found = httpx.request(method, self.server.api + path, json=body, timeout=60)
+            except httpx.TransportError:
+                return None
+            return None if found.status_code >= 500 else found  # a busy machine's database is locked
+
+        found = until(f"{method} {path}", answer)
+        found.raise_for_status()
+        return found.json() if found.content else None
 
     def deploy(self, flow: str, entrypoint: str) -> None:
         made = self.ask("POST", "/flows/", {"name": flow})
@@ -169,7 +177,12 @@ class Stack:
 
     def start(self, deployment: str, parameters: Mapping[str, Any], **variables: Any) -> Run:
         found = self.ask("GET", f"/deployments/name/{deployment}")
-        body = {"parameters": parameters, "job_variables": variables, "state": {"type": "SCHEDULED"}}
+        body = {
+            "parameters": parameters,
+            "job_variables": variables,
+            "state": {"type": "SCHEDULED"},
+            "idempotency_key": str(uuid4()),
+        }
         made = self.ask("POST", f"/deployments/{found['id']}/create_flow_run", body)
         return Run(self, made["id"])
 

@@ -137,3 +137,47 @@ def test_pipeline_goes_on_where_it_was(stack: Stack, tmp_path: Path) -> None:
     }  # fmt: skip
     keys = {found["key"] for found in stack.ask("POST", "/artifacts/filter", {})}
     assert {"pipeline", "ladder"} <= keys
+
+
+def test_compress_over_two_nodes_gives_the_store_of_one_process(stack: Stack, tmp_path: Path) -> None:
+    source, store = tmp_path / "in.nc", tmp_path / "out.zarr"
+    make = [
+        "make",
+        "shallow-water",
+        str(source),
+        "--set",
+        "columns=96",
+        "--set",
+        "rows=64",
+        "--set",
+        "snapshots=12",
+    ]
+    stack.python("-m", "sciflow.datasets", *make)
+    parameters = {
+        "source": str(source),
+        "store": str(store),
+        "bound": "rel:1e-3",
+        "settings": {"chunks": {"time": 1}},
+    }
+    run = stack.start("compress/hpc", parameters, mode="alloc", nodes=2, ntasks=2)
+    assert run.over() == "Completed", run.told()
+    stack.sciflow("verify", str(source), str(store))
+    alone = tmp_path / "alone.zarr"
+    stack.sciflow("compress", str(source), str(alone), "--rel", "1e-3", "--chunks", "time=1")
+    assert contents(store) == contents(alone)
+    log = log_of(stack, run.ended_job())
+    nodes = stack.command("scontrol", "show", "hostnames", log.split(" on ")[1].split(", restart")[0])
+    assert len(nodes.split()) == 2
+    assert log.count("Start worker at") == 2
+    filed = stack.ask("POST", "/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run.identifier]}}})
+    assert {"table", "markdown", "progress"} <= {found["type"] for found in filed}
+
+
+def log_of(stack: Stack, job: Job) -> str:
+    return next((stack.folder / "logs").glob(f"*-{job.identifier}.log")).read_text()
+
+
+def contents(store: Path) -> dict[str, bytes]:
+    """Chunks of a store, by name."""
+    files = [path for path in store.rglob("*") if path.is_file() and path.name != "zarr.json"]
+    return {str(path.relative_to(store)): path.read_bytes() for path in files}
