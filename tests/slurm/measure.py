@@ -1,4 +1,4 @@
-"""``python -m tests.slurm.measure``: how long runs on Slurm take, beside their work. Prints CSV."""
+"""``python -m tests.slurm.measure``: how long runs take on Slurm, beside their work; CSV and the page."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.slurm.conftest import SITE
-from tests.slurm.stack import Run, Server, Stack, free_port, until
+from tests.slurm.stack import REPOSITORY, Run, Server, Stack, free_port, until
 
-_TIMES = 5
+_TIMES = int(os.environ.get("TIMES", "5"))
+_CSV = REPOSITORY / "bench" / "results" / "flows" / "slurm.csv"
+_PAGE = REPOSITORY / "docs" / "flows-slurm.md"
+_BEGIN, _END = "<!-- times -->", "<!-- end of times -->"
 
 
 def submit_to_completed(stack: Stack, folder: Path) -> float:
@@ -78,10 +81,7 @@ def _begun(stack: Stack, folder: Path) -> Run:
 
 
 def main() -> None:
-    """Measure all, and print the median, the least and the most of each."""
-    what: list[Callable[[Stack, Path], float]] = [
-        submit_to_running, submit_to_completed, requeue, scancel_to_crashed, cancel_to_cancelled,
-    ]  # fmt: skip
+    """Measure all; write the CSV, and its table into the page."""
     folder = Path(tempfile.mkdtemp(prefix="sciflow-measure-"))
     (folder / "prefect").mkdir()
     server = Server(folder / "prefect", free_port())
@@ -92,19 +92,41 @@ def main() -> None:
         stack.sciflow("deploy", "--cluster", "slurm.toml", "--pool", "hpc", "--flow", "train")
         stack.deploy("steps", "tests.slurm.sample.steps")
         stack.start_worker()
-        sys.stdout.write("what,median_s,least_s,most_s,times\n")
-        for one in what:
-            found = []
-            for index in range(_TIMES):
-                place = folder / f"{one.__name__}-{index}"
-                place.mkdir()
-                found.append(one(stack, place))
-            row = [f"{value:.1f}" for value in (statistics.median(found), min(found), max(found))]
-            sys.stdout.write(",".join([one.__name__, *row, str(_TIMES)]) + "\n")
-            sys.stdout.flush()
+        rows = [_row(stack, folder, what, one) for what, one in _WHAT.items()]
     finally:
         stack.stop_worker()
         server.stop()
+    load = f"load {os.getloadavg()[2]:.1f}"
+    _CSV.parent.mkdir(parents=True, exist_ok=True)
+    _CSV.write_text("what,median_s,least_s,most_s,times\n" + "".join(",".join(row) + "\n" for row in rows))
+    table = [f"| {row[0]} | {row[1]} | {row[2]} to {row[3]} |" for row in rows]
+    head = [f"| seconds, {_TIMES} times each ({load}) | median | range |", "| --- | --- | --- |"]
+    before, _, rest = _PAGE.read_text().partition(_BEGIN)
+    text = "\n".join([_BEGIN, "", *head, *table, "", _END])
+    _PAGE.write_text(before + text + rest.partition(_END)[2])
+
+
+def _row(stack: Stack, folder: Path, what: str, one: Callable[[Stack, Path], float]) -> list[str]:
+    found = []
+    for index in range(_TIMES):
+        place = folder / f"{one.__name__}-{index}"
+        place.mkdir()
+        found.append(one(stack, place))
+        sys.stderr.write(f"{what}: {found[-1]:.1f} s\n")
+    return [
+        what,
+        *(f"{value:.1f}" for value in (statistics.median(found), min(found), max(found))),
+        str(_TIMES),
+    ]
+
+
+_WHAT: dict[str, Callable[[Stack, Path], float]] = {
+    "submitted until the flow works": submit_to_running,
+    "submitted until Completed, nothing to do": submit_to_completed,
+    "warned until the same job works again": requeue,
+    "scancel until Crashed": scancel_to_crashed,
+    "cancelled in Prefect until Cancelled": cancel_to_cancelled,
+}
 
 
 if __name__ == "__main__":

@@ -8,3 +8,9 @@ slurm.toml ─▶ Site ─▶ sbatch_script(site, command) ─▶ Slurm.submit �
 
 `sciflow.flows.slurm.worker` is what `prefect worker start --type sciflow-slurm` runs. Only it loads Prefect.
 """
+
+from __future__ import annotations
+
+from sciflow.flows.slurm.progress import made_progress
+
+__all__ = ["made_progress"]
