@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from sciflow._evaluate_command import compare, evaluate
 from sciflow._deploy_command import deploy
+from sciflow._evaluate_command import compare, evaluate
 from sciflow._plan_command import plan
 from sciflow._report_command import report
 from sciflow._train_command import train
