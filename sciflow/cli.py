@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from sciflow._deploy_command import deploy
 from sciflow._evaluate_command import compare, evaluate
 from sciflow._plan_command import plan
 from sciflow._report_command import report
@@ -428,6 +429,7 @@ app.command(no_args_is_help=True)(tune)
 app.command(no_args_is_help=True)(train)
 app.command(no_args_is_help=True)(evaluate)
 app.command(no_args_is_help=True)(compare)
+app.command(no_args_is_help=True)(deploy)
 
 
 def run(arguments: Sequence[str]) -> int:

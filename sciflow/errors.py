@@ -13,6 +13,7 @@ SciflowError
 ├── SourceChanged                     a file is not the one that was opened
 ├── Diverged                          a training left what can be trusted
 ├── StalePlan                         an access plan was made for data that have changed since
+├── SchedulerError                    Slurm refused a job, lost it, or does not answer
 └── StoreError                        the target exists, is half-written or cannot be written
 ```
 """
@@ -26,6 +27,7 @@ __all__ = [
     "Diverged",
     "InvalidArgument",
     "ModelMismatch",
+    "SchedulerError",
     "SciflowError",
     "SourceChanged",
     "StalePlan",
@@ -82,6 +84,10 @@ class Diverged(SciflowError):
 
 class StalePlan(SciflowError):
     """An access plan belongs to data, or an order, that have changed since it was made: make it again."""
+
+
+class SchedulerError(SciflowError):
+    """Slurm refused a job, lost it or does not answer; the message quotes what it says."""
 
 
 class StoreError(SciflowError):

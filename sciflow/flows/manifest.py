@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from sciflow.errors import Corrupt, StoreError
+from sciflow.flows.slurm.progress import made_progress
 
 __all__ = [
     "Entry",
@@ -64,6 +65,7 @@ class Manifest:
             self.entries[entry["id"]] = entry
         self._file.flush()
         os.fsync(self._file.fileno())
+        made_progress(f"{len(new)} lines")
 
 
 @contextmanager

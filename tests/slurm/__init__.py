@@ -1,0 +1,1 @@
+"""Flows on a real Slurm: skipped where there is none; REQUIRE_SLURM=1 makes that a failure."""
