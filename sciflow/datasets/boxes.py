@@ -13,6 +13,7 @@ the latin hypercubes of Villaescusa-Navarro et al., "The Quijote simulations", A
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass
 from functools import lru_cache
@@ -121,7 +122,7 @@ def transfer(k: Real, matter: float, baryons: float, hubble: float) -> Real:
     alpha = 1 - 0.328 * np.log(431 * physical) * share + 0.38 * np.log(22.3 * physical) * share**2
     gamma = matter * hubble * (alpha + (1 - alpha) / (1 + (0.43 * k * hubble * sound) ** 4))
     q = k * (CMB_TEMPERATURE / 2.7) ** 2 / gamma
-    logarithm = np.log(2 * np.e + 1.8 * q)
+    logarithm = np.log(2 * math.e + 1.8 * q)
     found: Real = logarithm / (logarithm + (14.2 + 731 / (1 + 62.5 * q)) * q**2)
     return found
 
