@@ -46,10 +46,10 @@ def test_cancelling() -> None:
 
 def test_orphans() -> None:
     running = Job("1", "RUNNING")
-    assert is_orphan("COMPLETED", 61.0, running)
+    assert is_orphan("COMPLETED", 181.0, running)
     assert is_orphan(None, float("inf"), running)
     assert not is_orphan("COMPLETED", 1.0, running)
     assert not is_orphan("RUNNING", 1e6, running)
     assert not is_orphan("SCHEDULED", 1e6, running)
-    assert not is_orphan("COMPLETED", 61.0, Job("1", "COMPLETED"))
-    assert not is_orphan("COMPLETED", 61.0, Job("1", "COMPLETING"))
+    assert not is_orphan("COMPLETED", 181.0, Job("1", "COMPLETED"))
+    assert not is_orphan("COMPLETED", 181.0, Job("1", "COMPLETING"))

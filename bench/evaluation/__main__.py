@@ -17,9 +17,12 @@ from rich.console import Console
 
 from bench.evaluation.cases import CASES, Case
 from bench.evaluation.page import write_page
+from sciflow.codecs.sz import Level
 from sciflow.models.evaluation import Report, Rung, Score, evaluate
 
 ROOT = Path(__file__).resolve().parents[2]
+LEVEL: Level = "max"
+"""Bytes count here, and the sets are small."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,6 +74,7 @@ def _measure(case: Case, options: argparse.Namespace, console: Console) -> None:
     report = evaluate(
         config,
         bounds=case.bounds,
+        level=LEVEL,
         seeds=options.seeds,
         out=options.folder / f"{case.name}-ladder",
         device="cpu",

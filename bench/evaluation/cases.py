@@ -75,6 +75,7 @@ CASES = (
         {"inputs": ["permeability"], "targets": ["pressure"]},
         {"modes": 8, "width": 16, "projection": 64, "padding": 4},
         {"epochs": 14, "batch_size": 20, "rate": 3e-3},
+        bounds=("1e-4", "1e-3", "1e-2", "pointwise_rel:2e-2", "pointwise_rel:5e-2"),
         about="permeability (lognormal) to pressure, 32 x 32 cells",
     ),
     Case(
@@ -93,6 +94,7 @@ CASES = (
         {"inputs": ["vorticity"], "layout": "next-step"},
         {"width": 12, "depth": 3, "padding": "periodic", "residual": True},
         {"epochs": 14, "batch_size": 12, "rate": 3e-3},
+        bounds=("3e-4", "1e-3", "3e-3", "1e-2"),
         about="vorticity to that of the next instant, 32 x 32 cells",
     ),
     Case(
@@ -102,7 +104,7 @@ CASES = (
         {"inputs": ["density"], "targets": ["parameters"], "normalise": "none"},
         {"width": 8, "dense": [64, 32], "dropout": 0.0, "padding": "periodic", "log": True},
         {"epochs": 10, "batch_size": 16, "rate": 1e-3},
-        bounds=("1e-4", "1e-3", "1e-2", "3e-2"),
+        bounds=("1e-4", "1e-3", "1e-2", "pointwise_rel:5e-2"),
         about="boxes of density to the parameters of their cosmology, 32 x 32 x 32 cells",
     ),
 )

@@ -32,7 +32,7 @@ def write_page(reports: Sequence[tuple[Case, Report]], machine: Mapping[str, Any
         "# Training on compressed data: what was measured\n\n",
         "Written by `python -m bench.evaluation` from `bench/results/evaluation/`. A surrogate is trained on "
         "what a store decodes\nto and tested on held-out samples that were never compressed; see "
-        "[how it is done](evaluation.md). Small data and short\ntrainings, on "
+        "[how it is done](evaluation.md). Small data, level `max`, short\ntrainings, on "
         f"{machine['cores']} cores ({machine['date']}, torch {machine['packages']['torch']}): what is "
         "measured is the effect of the data, not the best network.\n",
         f"\n![change of test loss against ratio]({figure.name})\n",

@@ -313,7 +313,8 @@ class _Coder:
         if not self._can_serve():
             return None
         moved = self._moved()
-        gain = self._choose(moved, _ANY_BITS)[0][0]
+        gains, _ = self._choose(moved, _ANY_BITS)
+        gain = gains[0] if gains else _GAINS[0]
         every = np.ones(len(moved), np.bool_)
         return self._coded(self._latents(moved) / gain, gain, every, self._config.level)
 

@@ -22,9 +22,9 @@ def whole(folder: Path, count: int = COUNT) -> None:
     assert sorted(int(line) for line in (folder / "ledger").read_text().split()) == list(range(count))
 
 
-def begun(stack: Stack, folder: Path, flow: str = "steps", **variables: object) -> Run:
+def begun(stack: Stack, folder: Path, flow: str = "steps", seconds: float = 0.5, **variables: object) -> Run:
     """A run that has written its first files and has more to write."""
-    parameters = {"folder": str(folder), "count": COUNT, "seconds": 0.5}
+    parameters = {"folder": str(folder), "count": COUNT, "seconds": seconds}
     run = stack.start(f"{flow}/test", parameters, **variables)
     try:
         until("the first file", lambda: any(folder.glob("*.txt")))
@@ -102,7 +102,7 @@ def test_cancelling_a_waiting_run_takes_its_job_out_of_the_queue(stack: Stack, t
 
 
 def test_preempted_run_goes_on_in_its_job(stack: Stack, tmp_path: Path) -> None:
-    run = begun(stack, tmp_path)
+    run = begun(stack, tmp_path, seconds=2.0)
     job = run.running_job()
     stack.command("sbatch", "--partition=high", "--nodes=2", "--exclusive", "--wrap=:", "--output=/dev/null")
     assert run.over() == "Completed", run.told()

@@ -9,7 +9,7 @@
 | cancelling | waits | scancel, cancelled |
 | cancelling | runs | leave: the flow stops itself; after its grace scancel, cancelled |
 | cancelling | ended, unknown, never had one | cancelled |
-| over, or deleted, for a minute | waits, runs | scancel |
+| over, or deleted, for 3 minutes | waits, runs | scancel |
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["PATIENCE", "Decision", "Step", "decide", "is_orphan"]
 PATIENCE = 300.0
 """Seconds in which a pending run should have got a job."""
 
-_LINGERING = 60.0
+_LINGERING = 180.0
 _STOPPING = 60.0
 
 
