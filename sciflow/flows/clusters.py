@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from sciflow.errors import InvalidArgument, StoreError
@@ -102,7 +101,9 @@ def _scheduler(cluster: ClusterChoice, patience: float) -> Iterator[Client]:
 
 @contextmanager
 def _slurm(cluster: ClusterChoice, patience: float) -> Iterator[Client]:
-    clusters, sites = import_module("sciflow.flows.slurm.cluster"), import_module("sciflow.flows.slurm.site")
-    site = sites.load_site(cluster.site) if cluster.site else clusters.site_of_job()
-    with clusters.dask_client(site, patience=patience) as client:
+    from sciflow.flows.slurm.cluster import dask_client, site_of_job
+    from sciflow.flows.slurm.site import load_site
+
+    site = load_site(cluster.site) if cluster.site else site_of_job()
+    with dask_client(site, patience=patience) as client:
         yield client

@@ -374,6 +374,6 @@ def _manifests(job: Job) -> Path:
 def _note_progress(entries: list[Entry]) -> None:
     """Tell the Slurm job, where there is one, that it need not begin from there again."""
     if entries and os.environ.get("SCIFLOW_PROGRESS"):
-        from importlib import import_module
+        from sciflow.flows.slurm.progress import made_progress
 
-        import_module("sciflow.flows.slurm.progress").made_progress(entries[-1]["id"])
+        made_progress(entries[-1]["id"])
