@@ -1,9 +1,10 @@
 """HDF5: the filter ``sciflow_sz``, for h5py, netCDF4, xarray and every program that reads HDF5 1.10 or newer.
 
-```
-SZ(bound) ── words ──▶ dataset's properties ── create ──▶ words + dtype + chunk (docs/hdf5.md)
-                       chunk ── filter ──▶ stream of sciflow.sz ── filter ──▶ chunk
-```
+::
+
+    SZ(bound) ── words ──▶ dataset's properties ── create ──▶ words + dtype + chunk (docs/hdf5.md)
+                           chunk ── filter ──▶ stream of sciflow.sz ── filter ──▶ chunk
+
 Importing this module registers the filter in every libhdf5 of the process. Another program finds it through
 ``HDF5_PLUGIN_PATH``: ``export HDF5_PLUGIN_PATH=$(python -m sciflow.hdf5)``.
 """

@@ -286,7 +286,7 @@ def test_interrupted_and_repeated(tmp_path: Path) -> None:
         first.send_signal(signal.SIGINT)
         _, errors = first.communicate(timeout=120)
     assert first.returncode == 130
-    assert errors == "sciflow: interrupted; the same command goes on from here\n"
+    assert errors == "sciflow: interrupted; the same command goes on from here (train: --resume)\n"
     assert not (tmp_path / "out.zarr").exists()
     with start(*command, cwd=tmp_path) as second:
         _, errors = second.communicate(timeout=120)
