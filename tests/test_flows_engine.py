@@ -261,7 +261,7 @@ class Killing:
 
 
 def test_a_call_that_hangs_is_ended_with_its_worker(tmp_path: Path, cluster: DaskEngine) -> None:
-    engine = DaskEngine(cluster._client, Policy(retries=4, backoff=0.01, timeout=4.0))
+    engine = DaskEngine(cluster._client, Policy(retries=4, backoff=0.01, timeout=12.0))
     found = dict(pair for batch in engine.run(Hanging(str(tmp_path)), ["a", "b", "once"]) for pair in batch)
     assert found == {"a": "a", "b": "b", "once": "once"}
     assert (tmp_path / "once").exists()

@@ -1,7 +1,8 @@
 """Deployments of sciflow's flows: in a work pool of this machine's processes, or of a Slurm site.
 
 Flows are deployed by the name of their module, so that what runs is the package as installed: no folder to
-set, on any node that sees the same environment.
+set, on any node that sees the same environment. Runs work in the folder in which they were deployed: relative
+paths in their parameters are of that folder.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sciflow.errors import InvalidArgument, Unsupported
@@ -140,8 +142,12 @@ def _make_pool(client: Any, pool: str, site: Site | None) -> str:
 
 
 def _deploy_one(name: str, pool: str, site: Site | None) -> str:
+    from prefect.runner.storage import LocalStorage
+
     flow = getattr(import_module(FLOWS[name]), name)
     deployment = flow.to_deployment(name=pool, work_pool_name=pool)
+    # Q: why a storage, for a module? A: without one every run begins by copying all of its working directory.
+    deployment.storage = LocalStorage(path=str(Path.cwd()))
     deployment.entrypoint = f"{FLOWS[name]}.{name}"
     if site is not None and "cluster" in flow.parameters.properties:
         deployment.parameters = {"cluster": {"kind": "slurm"}}

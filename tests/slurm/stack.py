@@ -170,7 +170,7 @@ class Stack:
             "name": "test",
             "flow_id": made["id"],
             "entrypoint": entrypoint,
-            "path": str(REPOSITORY),
+            "pull_steps": [{"prefect.deployments.steps.set_working_directory": {"directory": "."}}],
             "work_pool_name": "hpc",
         }
         self.ask("POST", "/deployments/", body)
