@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from sciflow._options import Json, Level
 from sciflow.errors import InvalidArgument, Unsupported
 
 if TYPE_CHECKING:
@@ -18,16 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["compare", "evaluate"]
 
 _WIDTH_IN_FILES = 120
-_TRAINING, _COMPRESSION, _OUTPUT = "Training", "Compression", "Output"
-
-
-class Level(StrEnum):
-    """Bytes against seconds."""
-
-    fast = "fast"
-    quick = "quick"
-    balanced = "balanced"
-    max = "max"
+_TRAINING, _COMPRESSION = "Training", "Compression"
 
 
 class Window(StrEnum):
@@ -35,9 +27,6 @@ class Window(StrEnum):
 
     hann = "hann"
     periodic = "periodic"
-
-
-_JSON = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=_OUTPUT)]
 
 
 def evaluate(
@@ -102,7 +91,7 @@ def evaluate(
     device: Annotated[
         str, typer.Option("--device", help="auto, cpu, cuda or cuda:1.", rich_help_panel=_TRAINING)
     ] = "auto",
-    json: _JSON = False,
+    json: Json = False,
 ) -> None:
     """Find the coarsest bound that a surrogate does not notice.
 
@@ -184,7 +173,7 @@ def compare(
     window: Annotated[
         Window, typer.Option("--window", help="Of the spectrum; periodic for periodic fields.")
     ] = Window.hann,
-    json: _JSON = False,
+    json: Json = False,
 ) -> None:
     """Compare the fields of two files or stores by what a scientist looks at.
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from sciflow._options import Workers
 from sciflow.errors import BoundViolated
 
 __all__ = ["report"]
@@ -17,9 +18,7 @@ def report(
     original: Annotated[str, typer.Argument(metavar="ORIGINAL", help="What was compressed.")],
     store: Annotated[str, typer.Argument(metavar="STORE", help="What it was compressed to.")],
     out: Annotated[Path, typer.Argument(metavar="PAGE", help="The HTML file to make.")] = Path("report.html"),
-    workers: Annotated[
-        int | None, typer.Option("--workers", help="Processes; by default threads of this one.", min=1)
-    ] = None,
+    workers: Workers = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace PAGE.")] = False,
 ) -> None:
     """Verify a store, and draw fields, errors, their spectrum and autocorrelation into one HTML file.

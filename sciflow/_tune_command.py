@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from sciflow._options import Json
 from sciflow.errors import InvalidArgument, Unsupported
 
 __all__ = ["tune"]
@@ -24,7 +25,7 @@ def tune(
         str, typer.Option("--levels", metavar="L,L,...", help="Of fast, quick, balanced, max.")
     ] = "balanced",
     plot: Annotated[Path | None, typer.Option("--plot", help="Also draw the curves into this image.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Try bounds on the middle of every field and show ratio, PSNR, spectrum and speed; writes no store.
 

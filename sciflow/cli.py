@@ -10,7 +10,6 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +18,25 @@ from rich.console import Console
 
 from sciflow._deploy_command import deploy
 from sciflow._evaluate_command import compare, evaluate
+from sciflow._options import (
+    OUTPUT,
+    STORE,
+    Abs,
+    Aux,
+    CodecKind,
+    CodecSize,
+    Json,
+    Level,
+    Model,
+    Nbytes,
+    Pointwise,
+    Psnr,
+    Ratio,
+    Region,
+    Rel,
+    Var,
+    Workers,
+)
 from sciflow._plan_command import plan
 from sciflow._report_command import report
 from sciflow._train_command import train
@@ -47,155 +65,57 @@ app = typer.Typer(
 )
 
 
-class Level(StrEnum):
-    """Bytes against seconds."""
-
-    fast = "fast"
-    quick = "quick"
-    balanced = "balanced"
-    max = "max"
-
-
-class CodecKind(StrEnum):
-    """What a model is."""
-
-    klt = "klt"
-    linear = "linear"
-    autoencoder = "autoencoder"
-
-
-class CodecSize(StrEnum):
-    """How large an autoencoder is."""
-
-    small = "small"
-    paper = "paper"
-
-
-_BOUND = "Bound, for every field (one of these)"
-_STORE = "Writing"
-_OUTPUT = "Output"
-_Rel = Annotated[
-    float | None,
-    typer.Option("--rel", help="|x - x'| <= REL (max - min) of the variable.", rich_help_panel=_BOUND),
-]
-_Abs = Annotated[
-    float | None,
-    typer.Option(
-        "--abs", help="|x - x'| <= ABS, in the unit of the data; 0: no loss.", rich_help_panel=_BOUND
-    ),
-]
-_Pointwise = Annotated[
-    float | None,
-    typer.Option("--pointwise-rel", help="|x - x'| <= R |x|, with R < 1.", rich_help_panel=_BOUND),
-]
-_Psnr = Annotated[float | None, typer.Option("--psnr", help="At least so many dB.", rich_help_panel=_BOUND)]
-_Ratio = Annotated[
-    float | None,
-    typer.Option(
-        "--ratio",
-        help="The smallest error that fits into 1/RATIO of a field's bytes.",
-        rich_help_panel=_BOUND,
-    ),
-]
-_Nbytes = Annotated[
-    float | None,
-    typer.Option(
-        "--nbytes", help="The smallest error that fits into so many bytes a field.", rich_help_panel=_BOUND
-    ),
-]
-_Region = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--region",
-        metavar="NAME=MASK:LABEL:BOUND",
-        help="Another bound where the variable MASK holds LABEL: t=land:1:abs=0.01. Repeatable.",
-        rich_help_panel=_BOUND,
-    ),
-]
-_Var = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--var",
-        metavar="NAME=BOUND",
-        help="A bound for one variable: t=rel:1e-4, q=ratio:20, mask=lossless. Repeatable.",
-        rich_help_panel=_BOUND,
-    ),
-]
-_Aux = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--aux",
-        metavar="NAME=OTHER,...",
-        help="Enhance NAME with what other variables of the same shape decode to. Repeatable.",
-        rich_help_panel=_STORE,
-    ),
-]
-_Model = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        metavar="NAME|FILE|DIGEST",
-        help="Predict blocks with a model where that is smaller.",
-        rich_help_panel=_STORE,
-    ),
-]
-_Workers = Annotated[
-    int | None, typer.Option("--workers", help="Processes of a Dask cluster; threads without.", min=1)
-]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=_OUTPUT)]
-
-
 @app.command(no_args_is_help=True)
 def compress(
     source: Annotated[str, typer.Argument(metavar="IN", help="NetCDF, HDF5, Zarr, GRIB with cfgrib.")],
     store: Annotated[str, typer.Argument(metavar="OUT", help="The Zarr store to make.")],
-    rel: _Rel = None,
-    abs_: _Abs = None,
-    pointwise_rel: _Pointwise = None,
-    psnr: _Psnr = None,
-    ratio: _Ratio = None,
-    nbytes: _Nbytes = None,
-    var: _Var = None,
-    region: _Region = None,
+    rel: Rel = None,
+    abs_: Abs = None,
+    pointwise_rel: Pointwise = None,
+    psnr: Psnr = None,
+    ratio: Ratio = None,
+    nbytes: Nbytes = None,
+    var: Var = None,
+    region: Region = None,
     level: Annotated[
-        Level, typer.Option("--level", help="Bytes against seconds; the bound stays.", rich_help_panel=_STORE)
+        Level, typer.Option("--level", help="Bytes against seconds; the bound stays.", rich_help_panel=STORE)
     ] = Level.balanced,
     chunks: Annotated[
         str | None,
-        typer.Option("--chunks", metavar="DIM=N,...", help="As in lat=64,lon=64.", rich_help_panel=_STORE),
+        typer.Option("--chunks", metavar="DIM=N,...", help="As in lat=64,lon=64.", rich_help_panel=STORE),
     ] = None,
     shards: Annotated[
         str | None,
         typer.Option(
-            "--shards", metavar="DIM=N,...", help="Cells of a file of many chunks.", rich_help_panel=_STORE
+            "--shards", metavar="DIM=N,...", help="Cells of a file of many chunks.", rich_help_panel=STORE
         ),
     ] = None,
     rewrite_safe: Annotated[
         bool,
-        typer.Option("--rewrite-safe", help="Parts of chunks may be written later.", rich_help_panel=_STORE),
+        typer.Option("--rewrite-safe", help="Parts of chunks may be written later.", rich_help_panel=STORE),
     ] = False,
     enhance: Annotated[
         bool,
-        typer.Option("--enhance", help="Same bounds, less mean square error.", rich_help_panel=_STORE),
+        typer.Option("--enhance", help="Same bounds, less mean square error.", rich_help_panel=STORE),
     ] = False,
-    aux: _Aux = None,
-    model: _Model = None,
-    workers: _Workers = None,
+    aux: Aux = None,
+    model: Model = None,
+    workers: Workers = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace OUT if it is a store.", rich_help_panel=_STORE)
+        bool, typer.Option("--overwrite", help="Replace OUT if it is a store.", rich_help_panel=STORE)
     ] = False,
     resume: Annotated[
         bool,
-        typer.Option(help="Go on from an interrupted run of the same command.", rich_help_panel=_STORE),
+        typer.Option(help="Go on from an interrupted run of the same command.", rich_help_panel=STORE),
     ] = True,
     flow: Annotated[
         bool,
-        typer.Option("--flow", help="As a Prefect flow on --workers processes.", rich_help_panel=_STORE),
+        typer.Option("--flow", help="As a Prefect flow on --workers processes.", rich_help_panel=STORE),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be done.", rich_help_panel=_OUTPUT)
+        bool, typer.Option("--dry-run", help="Show what would be done.", rich_help_panel=OUTPUT)
     ] = False,
-    json: _Json = False,
+    json: Json = False,
 ) -> None:
     """Compress a file into a Zarr store, every value within a bound.
 
@@ -305,7 +225,7 @@ def decompress(
 @app.command(no_args_is_help=True)
 def inspect(
     store: Annotated[str, typer.Argument(metavar="STORE", help="A Zarr store.")],
-    json: _Json = False,
+    json: Json = False,
 ) -> None:
     """Show codec, bound, chunks, ratio and error reached of every variable, without reading the data.
 
@@ -322,8 +242,8 @@ def inspect(
 def verify(
     original: Annotated[str, typer.Argument(metavar="ORIGINAL", help="What was compressed.")],
     store: Annotated[str, typer.Argument(metavar="STORE", help="What it was compressed to.")],
-    workers: _Workers = None,
-    json: _Json = False,
+    workers: Workers = None,
+    json: Json = False,
 ) -> None:
     """Compare every value of a store with its original; exit with 1 if a promise does not hold.
 
@@ -348,10 +268,10 @@ def verify(
 @app.command("fit-enhancer", no_args_is_help=True)
 def fit_enhancer(
     source: Annotated[str, typer.Argument(metavar="IN", help="A Zarr store, NetCDF, HDF5.")],
-    rel: _Rel = None,
-    abs_: _Abs = None,
-    psnr: _Psnr = None,
-    var: _Var = None,
+    rel: Rel = None,
+    abs_: Abs = None,
+    psnr: Psnr = None,
+    var: Var = None,
 ) -> None:
     """Fit one enhancer a variable and print them as JSON, for GWLZ(..., shared=...).
 

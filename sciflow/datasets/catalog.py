@@ -19,16 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from sciflow.datasets.cf import write_netcdf
-from sciflow.datasets.sampling import unfinished, written
+from sciflow.datasets.sampling import Progress, unfinished, written
 from sciflow.errors import InvalidArgument, StoreError
 
 if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = ["Progress", "Recipe", "card", "make", "names", "recipe", "simulate"]
-
-Progress = Callable[[float], None]
-"""Called with the fraction done, in [0, 1]."""
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 

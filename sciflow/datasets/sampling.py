@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from dask.delayed import Delayed
     from distributed import Client
 
-    from sciflow.datasets.catalog import Progress
 
 __all__ = [
+    "Progress",
     "SampleParameters",
     "Sampled",
     "block_of",
@@ -46,6 +46,9 @@ __all__ = [
     "unfinished",
     "written",
 ]
+
+Progress = Callable[[float], None]
+"""Called with the fraction done, in [0, 1]."""
 
 BLOCK_BYTES = 8 << 20
 """A task draws at most so many bytes of samples, unless one sample is larger."""

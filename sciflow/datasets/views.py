@@ -11,6 +11,7 @@ Still          (n, ...)                     ─▶ the same at both times  (n pe
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,7 @@ from sciflow.errors import InvalidArgument
 __all__ = ["Fixed", "Pairs", "Still", "Trajectories"]
 
 
-class _View:
+class _View(ABC):
     """What a view takes from the array below; see `StoredArray`."""
 
     __slots__ = ()
@@ -35,9 +36,9 @@ class _View:
         return self.array.name
 
     @property
+    @abstractmethod
     def shape(self) -> tuple[int, ...]:
         """Rows first."""
-        raise NotImplementedError
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -53,8 +54,9 @@ class _View:
         """Return that of the array below, and what is made of it."""
         return {**self.array.identity(), "shape": list(self.shape), "view": self._view()}
 
+    @abstractmethod
     def _view(self) -> str:
-        raise NotImplementedError
+        """Say what is made of the array below."""
 
     def stored_bytes(self) -> int | None:
         """Return the bytes below, in proportion to the values that are seen here."""

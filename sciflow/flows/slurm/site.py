@@ -262,7 +262,7 @@ mode = "alloc"
 # What every job does first.
 modules = []            # module load, as in ["python/3.11", "cuda"]
 # container = "apptainer exec --nv /images/sciflow.sif"
-prologue = []           # shell lines, as in ["source /work/me/sciflow/.venv/bin/activate"]
+prologue = []           # shell lines, as in ["source /scratch/me/sciflow/.venv/bin/activate"]
 extra_directives = []   # more of sbatch's options, as in ["--exclusive", "--mail-type=FAIL"]
 
 # Folders that all nodes see; relative ones count from this file.
