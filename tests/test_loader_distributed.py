@@ -12,6 +12,7 @@ import pytest
 from sciflow.datasets.loading import SolarLoader, TorchExchange
 from sciflow.datasets.planning import Plan, StorageModel, make_plan
 from sciflow.datasets.sources import NpySource
+from sciflow.errors import InvalidArgument
 
 torch = pytest.importorskip("torch")
 
@@ -105,3 +106,57 @@ def test_gradients_are_those_of_the_global_batch(tmp_path: Path, overflow: str) 
 def test_unequal_batches_need_the_scale(tmp_path: Path) -> None:
     apart, _ = trained(tmp_path, "variable", weighted=False)
     assert apart > 1e-4
+
+
+SLOW, FAST = StorageModel(alpha=1e-2, beta=1e9), StorageModel(alpha=1e-9, beta=1e6)
+
+
+def chosen(source: NpySource, storage: StorageModel, seed: int = 0) -> Plan:
+    return make_plan(
+        source,
+        global_batch_size=2 * G,
+        num_nodes=2,
+        buffer_bytes=N // 3 * source.sample_bytes,
+        seed=seed,
+        storage=storage,
+    )
+
+
+def follow(rank: int, folder: str, seeds: tuple[int, int]) -> None:
+    """One rank: makes its plan itself, of costs that it alone has found."""
+    import torch.distributed as dist
+
+    where = Path(folder)
+    dist.init_process_group("gloo", init_method=f"file://{where}/meet", rank=rank, world_size=2)
+    source = source_at(where)
+    plan, found = chosen(source, (SLOW, FAST)[rank], seeds[rank]), []
+    try:
+        with SolarLoader(source, plan, exchange=TorchExchange()) as loader:
+            for _ in range(2):
+                found += [batch["y"].tolist() for batch in loader]
+    except InvalidArgument as error:
+        found.append(str(error))
+    (where / f"{rank}.json").write_text(json.dumps(found))
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def followed(folder: Path, seeds: tuple[int, int]) -> tuple[NpySource, list[list[Any]]]:
+    np.save(folder / "x.npy", np.zeros((N, 1024)))
+    np.save(folder / "y.npy", np.arange(N))
+    torch.multiprocessing.spawn(follow, (str(folder), seeds), nprocs=2)
+    return source_at(folder), [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+
+
+def test_ranks_that_measured_other_costs_follow_the_first(tmp_path: Path) -> None:
+    source, (first, second) = followed(tmp_path, (0, 0))
+    plans = [chosen(source, each) for each in (SLOW, FAST)]
+    assert plans[0].header.strategy != plans[1].header.strategy
+    for number, (one, other) in enumerate(zip(first, second, strict=True)):
+        assert sorted(one + other) == sorted(plans[0].ids(*divmod(number, plans[0].header.steps)).tolist())
+        assert len(one) == len(other)
+
+
+def test_ranks_that_were_asked_for_other_batches_say_so(tmp_path: Path) -> None:
+    _, found = followed(tmp_path, (0, 1))
+    assert found == [["plan: rank 0 has seed 0, rank 1 1; make it alike on all ranks"]] * 2

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sciflow.datasets.loading.position import Position, load_position, save_position
-from sciflow.datasets.loading.ranks import node_of
+from sciflow.datasets.loading.ranks import joined
 
 if TYPE_CHECKING:
     from sciflow.datasets.planning import Plan
@@ -25,7 +25,8 @@ class PlannedBatchSampler:
     plan : Plan
         Which samples, when and where.
     node : int, optional
-        This one; from torch.distributed or ``RANK`` where it is not given.
+        This one; from torch.distributed or ``RANK`` where it is not given. From torch.distributed, all
+        processes make their samplers together, and take the plan of the first.
 
     Notes
     -----
@@ -34,8 +35,7 @@ class PlannedBatchSampler:
     """
 
     def __init__(self, plan: Plan, node: int | None = None) -> None:
-        self.plan = plan
-        self.node = node_of(plan, node)
+        self.plan, self.node = joined(plan, node)
         self._next = Position(0, 0)
 
     def __len__(self) -> int:

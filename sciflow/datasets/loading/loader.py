@@ -17,7 +17,7 @@ from sciflow.datasets.loading.head import Start
 from sciflow.datasets.loading.pipeline import Pipeline, Step
 from sciflow.datasets.loading.position import Position, load_position, save_position
 from sciflow.datasets.loading.prefetch import Ahead
-from sciflow.datasets.loading.ranks import node_of
+from sciflow.datasets.loading.ranks import joined
 from sciflow.datasets.loading.stats import LoaderStats, Timeline
 from sciflow.errors import InvalidArgument
 
@@ -96,7 +96,8 @@ class SolarLoader:
     drop_last : bool
         Whether a last batch that is not full is left out; only without a plan.
     node : int, optional
-        Node of the plan; from torch.distributed or ``RANK`` where it is not given.
+        Node of the plan; from torch.distributed or ``RANK`` where it is not given. From torch.distributed,
+        all processes make their loaders together, and take the plan of the first.
     threads : int, optional
         Threads that read and decode; where it is not given, four for samples that are stored as they are, as
         most of their time is waiting, and as many as cores, at most four, for chunks that are decoded.
@@ -170,8 +171,8 @@ class SolarLoader:
         if plan is None:
             plan = _plan(source, batch_size or 0, buffer_bytes, seed, drop_last)
         plan.check(source)
-        self.plan, self.source = plan, source
-        self.node = node_of(plan, node)
+        self.plan, self.node = joined(plan, node)
+        self.source = source
         self.timeline = Timeline(log_timeline)
         self._threads, self._prefetch, self._progress = threads, prefetch, progress
         self._transform, self._collate = transform, collate_fn
