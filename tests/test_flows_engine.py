@@ -279,6 +279,23 @@ class Hanging:
         return name
 
 
+def test_a_call_that_waits_is_not_late(cluster: DaskEngine) -> None:
+    engine = DaskEngine(cluster._client, Policy(retries=0, timeout=6.0))
+    threads = cluster._client.nthreads()  # type: ignore[no-untyped-call]
+    items = list(range(4 * sum(threads.values())))
+    found = dict(pair for batch in engine.run(Slow(4.0), items) for pair in batch)
+    assert found == {item: item for item in items}
+
+
+class Slow:
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def __call__(self, item: int) -> int:
+        time.sleep(self.seconds)
+        return item
+
+
 def test_no_disk_space_is_retried_then_said(
     source: Path, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

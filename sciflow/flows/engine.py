@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from sciflow.errors import SciflowError, StoreError
@@ -53,7 +54,7 @@ class Policy:
     backoff : float
         Seconds before the second attempt, twice as many before each further one.
     timeout : float, optional
-        Seconds that a call may take from when it is handed to a worker. One that takes longer has its worker
+        Seconds that a call may take from when a worker begins it. One that takes longer has its worker
         process restarted. Without Dask there is no time-out.
     patience : float
         Seconds without any worker, after which the run is given up.
@@ -180,6 +181,15 @@ def attempted(call: Callable[[T], R], item: T) -> R | Trouble:
         return Trouble(told, _is_final(error), where=socket.gethostname())
 
 
+def _announced(topic: str, call: Callable[[T], R], item: T) -> R | Trouble:
+    """The same on a worker, which says first that it has begun."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    worker.log_event(topic, worker.get_current_task())
+    return attempted(call, item)
+
+
 def _is_final(error: Exception) -> bool:
     if isinstance(error, StoreError):
         return not isinstance(error.__cause__, OSError)
@@ -190,7 +200,6 @@ def _is_final(error: Exception) -> bool:
 class _Flight:
     item: Any
     attempt: int
-    since: float
 
 
 class _Run:
@@ -206,6 +215,9 @@ class _Run:
         self._count, self._exhausted = 0, False
         self._threads, self._looked, self._alone_since = 0, -_TICK, time.monotonic()
         self._failed: list[tuple[Any, Any]] = []
+        self._topic, self._began = f"sciflow-{id(self):x}", dict[str, float]()
+        if policy.timeout is not None:
+            client.subscribe_topic(self._topic, self._begin)  # type: ignore[no-untyped-call]
 
     def over(self) -> bool:
         return self._exhausted and not (self._flying or self._later or self._failed)
@@ -253,11 +265,12 @@ class _Run:
             )
         if self._policy.timeout is None:
             return
-        for future in [f for f, w in self._flying.items() if now - w.since > self._policy.timeout]:
+        began = {future: self._began.get(str(future.key), now) for future in self._flying}
+        for future in [future for future, since in began.items() if now - since > self._policy.timeout]:
             flight = self._flying.pop(future)
             where = self._stop(future)
-            for other in self._flying.values():  # some waited behind it, and begin again elsewhere
-                other.since = now
+            for key in list(self._began):  # some ran beside it, and begin again elsewhere
+                self._began[key] = now
             trouble = Trouble(
                 f"not done after {self._policy.timeout:g} s", attempts=flight.attempt, where=where
             )
@@ -266,15 +279,22 @@ class _Run:
 
     def cancel(self) -> None:
         """Drop what is under way."""
+        if self._policy.timeout is not None and self._client.status == "running":
+            self._client.unsubscribe_topic(self._topic)  # type: ignore[no-untyped-call]
         if self._flying and self._client.status == "running":
             self._client.cancel(list(self._flying), force=True)  # type: ignore[no-untyped-call]
         self._flying.clear()
 
+    def _begin(self, event: tuple[float, str]) -> None:
+        """Called in the client's thread when a worker begins a call, again where another one repeats it."""
+        self._began[event[1]] = time.monotonic()
+
     def _launch(self, item: Any, attempt: int, avoid: str) -> None:
+        call = attempted if self._policy.timeout is None else partial(_announced, self._topic)
         others = [w for w in self._workers() if w != avoid] if avoid else []
         self._count += 1
         future = self._client.submit(
-            attempted,
+            call,
             self._call,
             item,
             key=f"sciflow-{id(self):x}-{self._count}",
@@ -282,7 +302,7 @@ class _Run:
             workers=others or None,
             allow_other_workers=bool(others),
         )
-        self._flying[future] = _Flight(item, attempt, time.monotonic())
+        self._flying[future] = _Flight(item, attempt)
         future.add_done_callback(self._landed.put)  # type: ignore[no-untyped-call]
 
     def _again(self, flight: _Flight, trouble: Trouble) -> bool:
@@ -325,11 +345,8 @@ class _Run:
             return
         self._threads = sum(self._nthreads().values())
         self._looked = time.monotonic()
-        if not self._flying:  # nothing to be late while nobody works
-            return
-        if not self._threads:
-            for flight in self._flying.values():
-                flight.since = time.monotonic()
+        if not self._threads:  # nothing is late while nobody works
+            self._began.clear()
 
     def _workers(self) -> list[str]:
         return list(self._nthreads())

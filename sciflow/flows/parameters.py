@@ -121,7 +121,9 @@ class RunSettings(Strict):
     retries: int = Field(default=2, ge=0, description="Further attempts at a piece or file.")
     backoff: float = Field(default=1.0, ge=0, description="Seconds before the second attempt; then doubled.")
     timeout: float | None = Field(
-        default=None, gt=0, description="Seconds a piece or file may take on a worker; none by default."
+        default=None,
+        gt=0,
+        description="Seconds a worker may take for a piece or file; none by default.",
     )
     stage_timeout: float | None = Field(
         default=None, gt=0, description="Seconds a whole stage of the flow may take; none by default."
