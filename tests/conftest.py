@@ -17,6 +17,7 @@ from tests.prefect_server import prefect_server
 
 __all__ = ["prefect_server"]
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch's threads wait for each other where cores are busy
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 settings.register_profile("sciflow", deadline=None, print_blob=True)
