@@ -13,7 +13,7 @@ from sciflow.codecs.sz import Level, SZConfig
 from sciflow.errors import InvalidArgument, ModelMismatch
 
 if TYPE_CHECKING:
-    from sciflow.models import Model
+    from sciflow.models.model import Model
 
 __all__ = ["AESZConfig"]
 

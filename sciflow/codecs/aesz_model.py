@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sciflow.errors import Corrupt, InvalidArgument
 
 if TYPE_CHECKING:
-    from sciflow.models import Model
+    from sciflow.models.model import Model
 
 __all__ = ["LATENT_FRACTION", "Predictor", "known", "predictor_of", "remember"]
 
@@ -44,8 +44,8 @@ class Predictor:
     """
 
     def __init__(self, model: Model) -> None:
-        from sciflow.models import predictor
         from sciflow.models.decoder import Learned
+        from sciflow.models.kinds import predictor
         from sciflow.models.linear import Linear
 
         self.model = model
@@ -161,7 +161,7 @@ def predictor_of(digest: str, *, inline: str | None = None, file: bytes | None =
         if digest in _recent:
             _recent.move_to_end(digest)
             return _recent[digest]
-    from sciflow.models import Model
+    from sciflow.models.model import Model
     from sciflow.models.store import find
 
     beside = None if file is None else {f"models/{digest}": file}

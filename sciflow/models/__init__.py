@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sciflow.models.catalog import names
     from sciflow.models.decoder import Learned
     from sciflow.models.fitting import Recipe, produce, write_model
+    from sciflow.models.kinds import predictor
     from sciflow.models.klt import KLT, fit_klt
     from sciflow.models.linear import Linear, fit_linear
     from sciflow.models.model import Model
@@ -67,6 +68,7 @@ _HOME = {
     **dict.fromkeys(["Blocks", "read_blocks"], "blocks"),
     "names": "catalog",
     "Learned": "decoder",
+    "predictor": "kinds",
     **dict.fromkeys(["KLT", "fit_klt"], "klt"),
     **dict.fromkeys(["Linear", "fit_linear"], "linear"),
     "Model": "model",
@@ -74,23 +76,6 @@ _HOME = {
     **dict.fromkeys(["Recipe", "produce", "write_model"], "fitting"),
     **dict.fromkeys(["find", "inlined", "put", "resolve"], "store"),
 }
-
-
-def predictor(model: Model) -> KLT | Learned | Linear:
-    """Return what runs a model, its arrays checked.
-
-    Raises
-    ------
-    Corrupt
-        If its arrays are not those of its kind.
-    """
-    from sciflow.models.decoder import Learned
-    from sciflow.models.klt import KLT
-    from sciflow.models.linear import Linear
-
-    if model.kind == "klt":
-        return KLT.of(model)
-    return Linear.of(model) if model.kind == "linear" else Learned.of(model)
 
 
 def __getattr__(name: str) -> Any:
