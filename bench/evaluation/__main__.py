@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", default="", help="names, comma-separated; default all")
     parser.add_argument("--seeds", type=int, default=2, help="trainings of a rung")
     parser.add_argument("--epochs", type=int, default=0, help="of every training; 0: those of the case")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of a training")
+    parser.add_argument("--threads", type=int, default=1, help="of a training")
     parser.add_argument("--folder", type=Path, default=ROOT / "out" / "bench" / "evaluation", help="for runs")
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results" / "evaluation")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "evaluation-results.md")

@@ -11,6 +11,7 @@ import io
 import json
 import os
 import platform
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -49,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 console.print(f"{label}: kept")
                 continue
             console.print(f"{label}: begins")
+            if options.fresh:
+                shutil.rmtree(task.config(seed, options.folder).out, ignore_errors=True)
             found = measured(task, seed, options.folder, note=console.print)
             rows = [row for row in rows if (row.task, row.seed) != (task.name, seed)] + found
             _write(options.out, rows)

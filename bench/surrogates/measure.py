@@ -83,6 +83,8 @@ def measured(task: Task, seed: int, folder: Path, *, note: Callable[[str], None]
         datasets.make(task.dataset, path, settings=dict(task.make), workers=1)
     config = task.config(seed, folder)
     result = train(config, resume=True, device="cpu", progress=True)
+    if not result.finished:
+        raise SystemExit(f"{result.stopped}: saved; the same command goes on from here")
     splits, data = open_data(config)
     assert splits.test is not None
     note(f"trained for {result.seconds:.0f} s, {result.steps} steps; baselines")

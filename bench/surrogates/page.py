@@ -22,10 +22,10 @@ def write_page(rows: Sequence[Row], machine: Mapping[str, Any], page: Path) -> P
         "# Surrogates: what was measured\n",
         "Written by `make bench-surrogates` from `bench/results/surrogates/`. Each surrogate of "
         "[the networks](surrogates.md) is trained\nfor a few minutes on a small version of a data set of the "
-        f"catalogue, on {machine['cores']} cores (load {machine['load']:.1f} at the start), torch "
-        f"{machine['torch']}.\nErrors are on a test split that neither training nor the choice of the best "
-        "epoch saw; smaller is better.\nSplit, weights and order follow the seed; a number is the mean over "
-        f"{_seeds(rows)}, ± half of the range.\n*gain*: the best baseline over the surrogate, "
+        f"catalogue, by one thread on {machine['cores']} cores (load {machine['load']:.1f} at the start), "
+        f"torch {machine['torch']}.\nErrors are on a test split that neither training nor the choice of "
+        "the best epoch saw; smaller is better.\nSplit, weights and order follow the seed; a number is the "
+        f"mean over {_seeds(rows)}, ± half of the range.\n*gain*: the best baseline over the surrogate, "
         "the smallest of the seeds. These are not the sizes of the papers,\nand no statement about them.\n",
         "## Errors\n",
         _errors(rows, tasks),

@@ -78,7 +78,7 @@ class Task:
                 "out": str(folder / f"{self.name}-{self.digest(seed)}"),
                 "data": {"path": str(self.file(folder)), "validation": 0.1, "test": 0.15, **self.data},
                 "model": {"name": self.name, "settings": dict(self.settings)},
-                "train": {**self.training},
+                "train": {"threads": 1, **self.training},
                 "checkpoint": {"every": 10_000, "keep": 1},
             }
         )
