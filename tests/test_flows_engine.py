@@ -30,6 +30,7 @@ from sciflow.flows.manifest import read_folder
 from sciflow.flows.many_files import compress_many, stores_of
 from sciflow.flows.one_store import begin_store, compress_store, finish_store, manifest_of, write_part
 from sciflow.flows.parameters import ClusterChoice, CompressSettings
+from sciflow.store.allocation import ALLOCATION
 from sciflow.store.jobs import Handle, Piece, check_alignment, join_job, open_job, pieces_of
 from sciflow.store.running import open_runner
 from tests.ocean import ocean, tree, waves
@@ -414,3 +415,16 @@ def test_what_cannot_succeed_is_not_tried_again() -> None:
     batches = list(SerialEngine(QUICK).run(refuse, ["final", "later"]))
     assert calls == ["final", "later", "later"]
     assert [type(result) for batch in batches for _, result in batch] == [Trouble, Trouble]
+
+
+def test_workers_keep_memory(cluster: DaskEngine) -> None:
+    expected = {name: os.environ.get(name, value) for name, value in ALLOCATION.items()}
+    found = cluster._client.run(_allocation)
+    assert found
+    assert all(each == expected for each in found.values())
+
+
+def _allocation() -> dict[str, str | None]:
+    """What malloc saw when the worker's process started, not what Python has been told since."""
+    start = dict(line.split("=", 1) for line in Path("/proc/self/environ").read_text().split("\0") if line)
+    return {name: start.get(name) for name in ALLOCATION}

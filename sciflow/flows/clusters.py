@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sciflow.errors import InvalidArgument, StoreError
 from sciflow.flows.engine import DaskEngine, Engine, Policy, SerialEngine
 from sciflow.flows.parameters import ClusterChoice
+from sciflow.store.allocation import local_cluster
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -67,11 +68,11 @@ def connect(cluster: ClusterChoice, *, patience: float = 900.0) -> Iterator[Clie
 @contextmanager
 def _local(cluster: ClusterChoice, patience: float) -> Iterator[Client]:
     del patience
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
     options = {"memory_limit": cluster.memory} if cluster.memory else {}
     with (
-        LocalCluster(  # type: ignore[no-untyped-call]
+        local_cluster(
             n_workers=cluster.workers or os.cpu_count(),
             threads_per_worker=cluster.threads,
             dashboard_address="127.0.0.1:0",

@@ -20,6 +20,7 @@ from dask.callbacks import Callback
 from dask.delayed import Delayed
 
 from sciflow.errors import InvalidArgument
+from sciflow.store.allocation import local_cluster
 
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster
@@ -108,10 +109,8 @@ def progress_bar(title: str, total: int, *, show: bool | None) -> Iterator[Calla
 
 
 def _local_cluster(workers: int) -> LocalCluster:
-    from distributed import LocalCluster
-
     with _ignored_interrupts():
-        return LocalCluster(  # type: ignore[no-untyped-call]
+        return local_cluster(
             n_workers=workers,
             threads_per_worker=1,
             dashboard_address=None,

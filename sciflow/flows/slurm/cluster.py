@@ -23,6 +23,7 @@ from sciflow.errors import InvalidArgument, SchedulerError
 from sciflow.flows.slurm.commands import Slurm
 from sciflow.flows.slurm.script import surroundings
 from sciflow.flows.slurm.site import Site
+from sciflow.store.allocation import exported, local_cluster
 
 if TYPE_CHECKING:
     from dask_jobqueue.slurm import SLURMCluster
@@ -145,10 +146,10 @@ def job_cluster(site: Site, *, patience: float = 600.0, slurm: Slurm | None = No
 
 @contextmanager
 def _beside(site: Site) -> Iterator[Client]:
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
     with (
-        LocalCluster(  # type: ignore[no-untyped-call]
+        local_cluster(
             n_workers=site.ntasks, threads_per_worker=site.cpus_per_task, dashboard_address=None
         ) as cluster,
         Client(cluster) as client,  # type: ignore[no-untyped-call]
@@ -173,7 +174,7 @@ def _slurm_cluster(site: Site) -> SLURMCluster:
         "local_directory": site.scratch,
         "job_directives_skip": [] if site.mem else ["--mem"],
         "job_extra_directives": _directives(site),
-        "job_script_prologue": surroundings(site),
+        "job_script_prologue": [*surroundings(site), exported()],
         "worker_extra_args": ["--no-dashboard"],
         "scheduler_options": {"dashboard_address": None},
     }

@@ -22,6 +22,7 @@ from collections.abc import Sequence
 
 from sciflow.errors import InvalidArgument
 from sciflow.flows.slurm.site import Site
+from sciflow.store.allocation import exported
 
 __all__ = ["IDLE_RESTARTS", "LOG", "REQUEUE_CODE", "for_flow", "job_name", "sbatch_script", "surroundings"]
 
@@ -176,6 +177,7 @@ def _dask(site: Site, python: str) -> str:
     interface = f" --interface {site.interface}" if site.interface else ""
     limit = _memory_limit(site)
     return _DASK.format(
+        memory=exported(),
         python=shlex.quote(python),
         run=run,
         interface=interface,
@@ -262,6 +264,7 @@ supervise() {{ # supervise PID: its exit code, though signals interrupt the wait
 """
 
 _DASK = """\
+{memory}
 # A file of this start alone: workers must not join the scheduler of an earlier one.
 export SCIFLOW_PYTHON={python} SCIFLOW_SCHEDULER_FILE=$record.scheduler-$restarts.json
 rm -f "$SCIFLOW_SCHEDULER_FILE"
