@@ -20,7 +20,7 @@ __all__ = ["write_page"]
 _HEAD = """# Loading: what was measured
 
 Written by `make bench-loader` from `bench/results/loader/`. Files of {mib} MiB of float32 samples, {cores}
-cores, mean load {load} in the last 15 minutes of the run (alone it makes 1 to 2), {packages}. The page cache is
+cores, mean load {load} in its last 15 minutes (alone it makes 1 to 2), {packages}. The page cache is
 dropped before every batch, of all readers. All read the shuffles of `DistributedSampler`; plans are
 SolarLoader's own choice from what it probed, whole time of the probe included in the first batch. Steady
 state: after the first batch of a DataLoader, after the first epoch of SolarLoader, at most two epochs and
