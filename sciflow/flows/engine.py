@@ -246,6 +246,7 @@ class _Run:
         done, self._failed = self._failed, []
         for future, flight in flights.items():
             result = values[future] if future in values else _broken(future)
+            self._began.pop(str(future.key), None)
             future.release()  # type: ignore[no-untyped-call]
             if isinstance(result, Trouble) and self._again(flight, result):
                 continue
