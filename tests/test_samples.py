@@ -1,4 +1,4 @@
-"""Sets of samples: the physics of each, equal values for any number of processes, files that go on."""
+"""Sets of samples: the physics of each."""
 
 from __future__ import annotations
 
@@ -10,17 +10,6 @@ from numpy.typing import NDArray
 
 from sciflow.datasets import boxes, bragg, catalog, darcy, ptychography, sampling, turbulence
 from tests.sample_sets import beam, cosmos, values_of
-
-SETS = ("bragg-cdi", "cosmology-boxes", "darcy", "ptychography", "turbulence-2d")
-SMALL: dict[str, dict[str, str | float]] = {
-    "bragg-cdi": {"samples": 7, "size": 16},
-    "cosmology-boxes": {"samples": 7, "size": 8},
-    "darcy": {"samples": 7, "size": 16},
-    "ptychography": {"samples": 7, "size": 16, "scan": 2, "step": 4},
-    "turbulence-2d": {"samples": 7, "size": 16, "snapshots": 3, "duration": 0.2, "viscosity": 0.05,
-                      "lowest_peak": 2, "highest_peak": 3},
-}  # fmt: skip
-
 
 # ---------------------------------------------------------------- two-dimensional turbulence
 

@@ -17,20 +17,10 @@ from sciflow import datasets
 from sciflow.datasets import __main__ as command_line
 from sciflow.datasets import bragg, catalog, darcy, sampling
 from sciflow.errors import InvalidArgument, StoreError
-from tests.sample_sets import beam, cosmos, values_of
-
-SETS = ("bragg-cdi", "cosmology-boxes", "darcy", "ptychography", "turbulence-2d")
-SMALL: dict[str, dict[str, str | float]] = {
-    "bragg-cdi": {"samples": 7, "size": 16},
-    "cosmology-boxes": {"samples": 7, "size": 8},
-    "darcy": {"samples": 7, "size": 16},
-    "ptychography": {"samples": 7, "size": 16, "scan": 2, "step": 4},
-    "turbulence-2d": {"samples": 7, "size": 16, "snapshots": 3, "duration": 0.2, "viscosity": 0.05,
-                      "lowest_peak": 2, "highest_peak": 3},
-}  # fmt: skip
+from tests.sample_sets import SMALL, beam, cosmos, values_of
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", SMALL)
 def test_a_sample_depends_on_seed_and_number_alone(name: str) -> None:
     few = catalog.simulate(name, {**SMALL[name], "samples": 3})
     more = catalog.simulate(name, SMALL[name])
@@ -47,7 +37,7 @@ def test_random_numbers_are_those_that_numpy_spawns() -> None:
     np.testing.assert_array_equal(sampling.generator(parameters, 2).random(4), expected)
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", SMALL)
 def test_a_file_is_what_was_simulated_in_chunks_of_samples(name: str, tmp_path: Path) -> None:
     path = datasets.make(name, tmp_path / "a.nc", settings=SMALL[name], workers=1)
     expected = catalog.simulate(name, SMALL[name])
@@ -179,9 +169,9 @@ def test_the_bench_fills_page_and_cards(
 @pytest.mark.parametrize(
     ("name", "key", "value"),
     [
-        *[(name, "samples", 0) for name in SETS],
-        *[(name, "seed", -1) for name in SETS],
-        *[(name, "size", 7) for name in SETS],
+        *[(name, "samples", 0) for name in SMALL],
+        *[(name, "seed", -1) for name in SMALL],
+        *[(name, "size", 7) for name in SMALL],
         ("bragg-cdi", "oversampling", 1.9),
         ("bragg-cdi", "edge", 0),
         ("bragg-cdi", "strain", "inf"),
