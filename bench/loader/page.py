@@ -207,7 +207,7 @@ def _whole(rows: Sequence[Row]) -> str:
         first = [_mid(rows, "first_s", shape, r) for r in (best, "solar 50%")]
         cpu = [_mid(rows, "cpu", shape, r) for r in (best, "solar 50%")]
         lines.append(
-            [shape, *whole, " / ".join(f"{v:.2f}" for v in first), " / ".join(f"{v:.3g}" for v in cpu)]
+            [shape, *whole, " / ".join(f"{v:.3f}" for v in first), " / ".join(f"{v:.3g}" for v in cpu)]
         )
     return table(
         ["samples", *_ours(rows), "first batch, best DataLoader / solar 50%", "CPU s/GB, the same"], lines
